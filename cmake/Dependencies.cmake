@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every dependency, why it is here, and how it is found. Nothing is vendored;
+# cmake/install_dependencies.sh installs the Debian packages.
+
+find_package(PkgConfig REQUIRED)
+
+# SPA cryptography: BLAKE2b, SipHash, ChaCha20-Poly1305, X25519.
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+# Event loop of the drivers and programs.
+pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
+# HTTP/3 framing and QPACK; 1.8 is the version these sources were written for.
+pkg_check_modules(NGHTTP3 REQUIRED IMPORTED_TARGET libnghttp3>=1.8)
+# Signaling messages.
+find_package(Protobuf REQUIRED)
+# Value-or-error until std::expected is there.
+find_package(tl-expected REQUIRED)
+# TLS and X.509.
+find_package(BoringSSL REQUIRED)
+# QUIC.
+find_package(Ngtcp2 REQUIRED)
+
+# Formatting of messages and log lines.
+find_package(fmt REQUIRED)
+
+if(NATT_BUILD_APPS)
+  find_package(spdlog REQUIRED)
+  find_package(tomlplusplus REQUIRED)
+  find_package(CLI11 REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+endif()
+if(NATT_BUILD_TESTS)
+  find_package(Catch2 3 REQUIRED)
+endif()

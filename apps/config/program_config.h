@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The tables that all three programs share. Paths are absolute once loaded: a
+// relative one in the file counts from the folder of the file, so a file and what
+// stands beside it can be copied anywhere together. Value types.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <natt/address.h>
+#include <natt/log.h>
+#include <natt/time.h>
+
+#include "apps/config/site_config.h"
+
+namespace natt::config {
+
+// `[spa] mode`. UDP-TCP: the knock goes out over UDP (and TCP carries its own);
+// TCP: nothing depends on the UDP source address, for ISPs that route UDP and TCP apart.
+enum class SpaMode : std::uint8_t { kUdpTcp, kTcp };
+
+// `[spa] tcp_visibility` (SPA.md 1.4): what an outsider's SYN meets.
+enum class TcpVisibility : std::uint8_t { kSyn, kIp, kOpen };
+
+// `[control] socket`: default `<state dir>/control.sock`.
+struct ControlConfig {
+  std::filesystem::path socket;
+};
+
+// `[state] dir`: default `state-<stem of the file>` beside the file. Made 0700 by
+// prepare_state_dir (state_dir.h).
+struct StateConfig {
+  std::filesystem::path dir;
+};
+
+// `[log] level = "debug" | "info" | "warning" | "error"`.
+struct LogConfig {
+  LogLevel level = LogLevel::kInfo;
+};
+
+struct SpaConfig {
+  SpaMode mode = SpaMode::kUdpTcp;
+  // Absent: the best this host can do. Brokers and gateways only.
+  std::optional<TcpVisibility> tcp_visibility;
+};
+
+// `[natt]`: the three keys an operator may also change at run time (`nattctl config
+// set natt/...`; see natt_settings.h, which holds the values in force).
+struct NattConfig {
+  // A broker with more relayed sessions than this reports a warning; it refuses none
+  // for it. 1000 is where the product that operators know stops altogether.
+  std::uint64_t relay_sessions_threshold = 1000;
+  // Mean over 10 minutes above which a broker reports a warning: one gigabit port, full.
+  std::uint64_t relay_throughput_bits_per_second_threshold = 1'000'000'000;
+  // Seconds in the file. RFC 8445 section 11: 15 s keeps bindings alive in common NATs.
+  std::chrono::seconds stun_keepalive_interval{15};
+};
+
+// Exit statuses of all programs.
+enum class ExitStatus : int {
+  kOk = 0,
+  kFailure = 1,  // could not start or go on; the last line on stderr says why
+  kConfig = 2,   // configuration or command line is wrong; the line names file, line and key
+};
+
+}  // namespace natt::config

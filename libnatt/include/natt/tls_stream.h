@@ -36,8 +36,7 @@ class TlsStream {
                                                                   const PeerExpectation& expectation,
                                                                   WallTime wall_now);
   [[nodiscard]] static Result<std::unique_ptr<TlsStream>> accept(const TlsContext& context,
-                                                                 const PeerExpectation& expectation,
-                                                                 WallTime wall_now);
+                                                                 const PeerExpectation& expectation, WallTime wall_now);
   ~TlsStream();
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The receiving side: decides about every frame that reaches one verifier identity
+// (docs/WIRE.md section 1.3). A frame is either granted or dropped in silence with one
+// counter; no check that is cheaper to forge than an AEAD tag changes any state.
+//
+// Sans-I/O core, one thread. One verifier identity has one Verifier: two with the same
+// keys would not know each other's nonces. verify, verify_initial and plausible do not
+// allocate; devices are added and slots prepared outside of them.
+//
+//   Verifier verifier(std::move(options), random);
+//   for (device : roster) verifier.put_device(identity, keys);
+//   verifier.handle_timeout(now, wall_now);                 // and again at next_deadline()
+//   auto grant = verifier.verify(now, wall_now, Transport::kUdp, *frame, {.port = 443, .source = from.ip});
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <natt/address.h>
+#include <natt/error.h>
+#include <natt/identity.h>
+#include <natt/random.h>
+#include <natt/spa/device_id.h>
+#include <natt/spa/errc.h>
+#include <natt/spa/frame.h>
+#include <natt/spa/hint_listener.h>
+#include <natt/spa/keys.h>
+#include <natt/spa/quic_initial.h>
+#include <natt/spa/replay_journal.h>
+#include <natt/time.h>
+
+namespace natt::spa {
+
+// A public key of a device as the roster lists it.
+struct DeviceKey {
+  std::uint16_t generation = 0;
+  PublicKey key;
+};
+
+// Fresh knock ids that a device may use: a token bucket.
+struct KnockBudget {
+  std::uint32_t per_second = 8;
+  std::uint32_t burst = 32;
+};
+
+struct VerifierOptions {
+  Identity identity;
+  // This verifier's own pairs, newest first: after a renewal the old one stays until every device used the new.
+  // 1 to kMaxOwnKeys.
+  std::vector<KeyPair> keys;
+  SitePsk psk;
+  MaskKey mask;
+
+  // A client knocks when a person opens something: 8/s is beyond any use, 32 a whole profile of sites at once.
+  KnockBudget client_budget{.per_second = 8, .burst = 32};
+  // A gateway joins a relay leg per session and a broker restart brings all of them back at once.
+  KnockBudget infrastructure_budget{.per_second = 1000, .burst = 4000};
+
+  // Nonces remembered per device and slot; a device past it is refused until the slot is over. A client that spends
+  // its whole budget on all carriers and repeats (32 + 8/s x 64 s, times 2 carriers) stays below.
+  std::uint32_t client_nonces_per_slot = 2048;
+  std::uint32_t infrastructure_nonces_per_slot = 65536;
+
+  // More devices than this are refused by put_device.
+  std::size_t max_devices = 1'000'000;
+
+  // Frames with an earlier timestamp are refused. Without a journal the nonces of before a restart are forgotten:
+  // start + 60 s forgets nothing that a frame of before could use; start itself covers devices whose clock is not
+  // ahead. Unset with a complete journal, or when the keys are new.
+  std::optional<WallTime> accept_from;
+  ReplayJournal* journal = nullptr;       // outlives the verifier
+  HintListener* hint_listener = nullptr;  // outlives the verifier
+
+  // Who may knock here at all, by Role.
+  bool admit_brokers = true;
+  bool admit_gateways = true;
+  bool admit_clients = true;
+};
+
+// Why a frame was dropped, in the order of the checks.
+enum class DropReason : std::uint8_t {
+  kUnknownHint,   // no device of this verifier, or another slot: what strangers end in
+  kBadPrefilter,  // the hint is known, P is not: a guess, another transport, or damage
+  kReplayed,      // a copy of a frame that was accepted
+  kAeadBudget,    // too many forged tags for this device; not opened
+  kBadTag,        // P right, AEAD wrong: someone holds Q, or a frame for another port, channel or verifier
+  kBadVersion,
+  kBadType,
+  kWrongGeneration,  // the body names another key generation than the key that opened it
+  kClockSkew,        // more than 60 s from this verifier's clock
+  kWrongSlot,        // timestamp and key belong to different slots
+  kBeforeFloor,      // before accept_from, or not after what was accepted before the clock was set back
+  kReplaySetFull,    // the device or the verifier remembers as many nonces as it may
+  kJournalFailed,
+  kOverBudget,    // more fresh knock ids than the role may use
+  kWrongAddress,  // bound to another source address
+  kNotPermitted,  // the role may not knock here
+};
+inline constexpr std::size_t kDropReasonCount = 16;
+[[nodiscard]] std::string_view to_string(DropReason reason);  // "unknown_hint", ... : stable names for metrics
+
+struct VerifierStats {
+  std::uint64_t granted = 0;      // frames, repeats included
+  std::uint64_t retransmits = 0;  // of these, from the verdict cache
+  std::array<std::uint64_t, kDropReasonCount> drops{};
+  std::size_t devices = 0;
+  std::size_t keys = 0;
+  // False when some key memory may reach swap (RLIMIT_MEMLOCK). Report it in health.
+  bool keys_locked = true;
+  std::uint64_t clock_steps_back = 0;
+
+  [[nodiscard]] std::uint64_t dropped(DropReason reason) const { return drops[static_cast<std::size_t>(reason)]; }
+};
+
+// What is known about how a frame arrived.
+struct KnockContext {
+  std::uint16_t port = 0;  // the configured service port of the socket
+  ChannelBinding binding;  // zero for UDP
+  IpAddress source;
+};
+
+enum class Novelty : std::uint8_t {
+  kFirst,       // the first frame of its knock id
+  kSameKnock,   // another carrier or repeat of a knock that was granted
+  kRetransmit,  // the same QUIC Initial again, from the same source
+};
+
+struct Grant {
+  // Never null; valid until the device is removed or the verifier destroyed.
+  const Identity* identity = nullptr;
+  DeviceId device;
+  FrameType type = FrameType::kKnock;
+  std::uint8_t flags = 0;
+  Transport transport = Transport::kUdp;
+  std::uint16_t knock_id = 0;
+  std::uint16_t key_generation = 0;
+  WallTime timestamp;  // by the device's clock
+  Novelty novelty = Novelty::kFirst;
+};
+
+// A device used a key for the first time while it has older ones: those can be retired.
+struct NewKeyUsed {
+  DeviceId device;
+  std::uint16_t generation = 0;  // of the device's key
+  std::size_t own_key = 0;       // index into VerifierOptions::keys
+};
+using VerifierEvent = std::variant<NewKeyUsed>;
+
+// Resource class. `random` outlives it.
+class Verifier {
+ public:
+  static constexpr std::size_t kMaxOwnKeys = 2;
+  // Public keys per device: the old one, the new one, and a renewal that was interrupted twice.
+  static constexpr std::size_t kMaxDeviceKeys = 4;
+  // |now - timestamp|, both directions: twice the clock error of a device that never heard of NTP for a month.
+  static constexpr std::chrono::seconds kMaxSkew{60};
+
+  Verifier(VerifierOptions options, Random& random);
+  ~Verifier();
+  Verifier(const Verifier&) = delete;
+  Verifier& operator=(const Verifier&) = delete;
+
+  // Adds a device or replaces the keys of a known one; keys it had before are kept as they are. One X25519 per new
+  // key (about 40 us). On an error nothing changed. A device added before the first handle_timeout can knock after it.
+  [[nodiscard]] Result<void> put_device(const Identity& identity, std::span<const DeviceKey> keys);
+  // Effective at once: no frame of it, no retransmit and no cached verdict passes after the return. False when unknown.
+  bool remove_device(const Identity& identity);
+
+  // Whether the frame would reach the AEAD: hint and P. For carriers that have to wait for more bytes. Counts a drop.
+  [[nodiscard]] bool plausible(Transport transport, FrameView frame);
+  // The whole verdict. `port` is ignored for kQuicToken.
+  [[nodiscard]] std::optional<Grant> verify(Instant now, WallTime wall_now, Transport transport, FrameView frame,
+                                            const KnockContext& context);
+  // For Initials: like verify, and a repeat of a granted Initial (same nonce, DCID and source) is granted again for
+  // kVerdictLifetime while a copy from elsewhere is a replay.
+  [[nodiscard]] std::optional<Grant> verify_initial(Instant now, WallTime wall_now, const QuicInitial& initial,
+                                                    const SocketAddress& source);
+  // A client gives up a handshake after 10 s (RFC 9000 section 10.1 with our idle timeout); repeats stop then.
+  static constexpr Duration kVerdictLifetime = std::chrono::seconds(15);
+
+  // A nonce from the journal of a former run. False when its slot is over.
+  bool restore(WallTime wall_now, const ReplayRecord& record);
+
+  // Prepares the keys of coming slots, a bounded piece each call (about 1 ms). The first call makes all slots ready in
+  // full (about 100 ms for 100,000 devices): call it before the first frame. After the wall clock was set the new
+  // slots are prepared piece by piece, the current one first.
+  void handle_timeout(Instant now, WallTime wall_now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  [[nodiscard]] std::optional<VerifierEvent> poll_event();
+
+  [[nodiscard]] VerifierStats stats() const;
+
+ private:
+  class Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace natt::spa

@@ -6,6 +6,7 @@
 // protocol's own check follows. Pure functions.
 
 #include <natt/bytes.h>
+#include <natt/stun_message.h>
 
 namespace natt {
 
@@ -20,8 +21,6 @@ enum class DatagramKind : std::uint8_t {
 
 inline constexpr std::uint8_t kRelayFirstByte = 0x0c;
 inline constexpr std::uint8_t kKnockFirstByte = 22;
-// RFC 8489 section 5: "The Magic Cookie field MUST contain the fixed value 0x2112A442".
-inline constexpr std::uint32_t kStunMagicCookie = 0x2112a442;
 
 // For UDP/443 and for a gateway's or client's tunnel socket.
 [[nodiscard]] constexpr DatagramKind classify_datagram(ByteView datagram) {

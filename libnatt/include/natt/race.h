@@ -63,15 +63,16 @@ enum class RelayReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(RelayReason reason);
 
-enum class NatMapping : std::uint8_t { kUnknown, kEasy, kHard };  // endpoint-independent or not (RFC 4787 section 4.1)
+// Whether the mapping is endpoint-independent (RFC 4787 section 4.1; natt/nat_behavior.h has the full kinds).
+enum class MappingDifficulty : std::uint8_t { kUnknown, kEasy, kHard };
 enum class Tristate : std::uint8_t { kUnknown, kNo, kYes };
 
 // What is known about both ends; set as it becomes known.
 struct RaceFacts {
   Tristate stun_answered = Tristate::kUnknown;
   Tristate peer_stun_answered = Tristate::kUnknown;
-  NatMapping mapping = NatMapping::kUnknown;
-  NatMapping peer_mapping = NatMapping::kUnknown;
+  MappingDifficulty mapping = MappingDifficulty::kUnknown;
+  MappingDifficulty peer_mapping = MappingDifficulty::kUnknown;
   // Either end reaches the broker without leaving its NAT.
   bool shares_nat_with_broker = false;
   // Candidates that may be probed, of both ends together; absent while gathering.

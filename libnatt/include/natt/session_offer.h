@@ -37,7 +37,7 @@ struct SessionOffer {
   SessionId session;
   Identity gateway;
   PunchCredentials punch;
-  std::vector<SignalCandidate> candidates;  // at most kMaxCandidates; more are trickled
+  std::vector<SignalCandidate> candidates;  // at most kMaxSignalCandidates; more are trickled
   WallTime time;
   friend bool operator==(const SessionOffer&, const SessionOffer&) = default;
 };

@@ -72,7 +72,7 @@ struct SignalClosed {
 };
 
 using SignalEvent = std::variant<SignalConnected, GatewayDirectory, ForwardedOffer, AnswerMessage, OfferRejection,
-                                 CandidateBatch, PunchStart, SessionEnd, RelayGrant, RelayRefusal, StunCredentials,
+                                 CandidateBatch, PunchStart, SessionEnd, RelayGrantMessage, RelayRefusal, StunCredentials,
                                  RosterReceived, KeyRenewal, DrainNotice, SignalClosed>;
 
 class SignalClient {

@@ -191,9 +191,9 @@ class SignalHub {
   void handle_roster_change(Instant now, const std::string& site, const RosterChange& change);
 
   // Answers to events; ignored when the session or channel is gone.
-  void grant_relay(Instant now, const SessionKey& key, const RelayGrant& for_client, const RelayGrant& for_gateway);
+  void grant_relay(Instant now, const SessionKey& key, const RelayGrantMessage& for_client, const RelayGrantMessage& for_gateway);
   // A renewal concerns the leg of one end.
-  void renew_relay(Instant now, const SessionKey& key, const Identity& end, const RelayGrant& grant);
+  void renew_relay(Instant now, const SessionKey& key, const Identity& end, const RelayGrantMessage& grant);
   void refuse_relay(Instant now, const SessionKey& key, const Identity& end, RelayTransport transport,
                     RefusalReason reason);
   void send_stun_credentials(Instant now, ChannelId channel, const StunCredentials& credentials);

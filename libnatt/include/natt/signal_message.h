@@ -93,7 +93,7 @@ struct OfferRejection {  // B -> C: the broker's own no (unsigned: it can only d
 };
 struct CandidateBatch {  // C,G -> B -> the other end of the session
   SessionId session;
-  std::vector<SignalCandidate> candidates;  // at most kMaxCandidates
+  std::vector<SignalCandidate> candidates;  // at most kMaxSignalCandidates
   bool last = false;                        // no more will come
 };
 struct PunchStart {  // B -> C,G of the session, when the answer passes through
@@ -109,7 +109,7 @@ struct RelayRequest {  // C,G -> B
   SessionId session;
   RelayTransport transport = RelayTransport::kUdp;
 };
-struct RelayGrant {  // B -> C,G: one leg each
+struct RelayGrantMessage {  // B -> C,G: one leg each; carries what natt/relay_grant.h calls a RelayGrant
   SessionId session;
   RelayTransport transport = RelayTransport::kUdp;
   SocketAddress relay;  // where this leg sends to
@@ -164,7 +164,7 @@ struct Pong {  // B -> C,G
 
 using SignalMessage =
     std::variant<SignalHello, SignalWelcome, GatewayRegistration, GatewayDirectory, OfferMessage, ForwardedOffer,
-                 AnswerMessage, OfferRejection, CandidateBatch, PunchStart, SessionEnd, RelayRequest, RelayGrant,
+                 AnswerMessage, OfferRejection, CandidateBatch, PunchStart, SessionEnd, RelayRequest, RelayGrantMessage,
                  RelayRefusal, RelayRenewal, StunCredentialsRequest, StunCredentials, RosterChunk, RosterAck,
                  KeyRenewal, DrainNotice, Ping, Pong>;
 

@@ -45,7 +45,7 @@ struct SignalCandidate {
   std::uint32_t priority = 0;  // RFC 8445 section 5.1.2
   friend auto operator<=>(const SignalCandidate&, const SignalCandidate&) = default;
 };
-inline constexpr std::size_t kMaxCandidates = 32;
+inline constexpr std::size_t kMaxSignalCandidates = 32;
 
 // What NAT behaviour discovery found (RFC 4787 words, RFC 5780 method).
 struct SignalNatBehaviour {

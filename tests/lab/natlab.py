@@ -107,9 +107,9 @@ class Lab:
             self._attach6(host, interface, port, addresses)
 
     def _attach6(self, host, interface, port, addresses):
-        self.internet.ip(f"address add {_ROUTER6}/64 dev {port}",
+        self.internet.ip(f"address add {_ROUTER6}/64 dev {port} nodad",
                          *(f"route add {ipv6_of(each)}/128 dev {port}" for each in addresses))
-        host.ip(*(f"address add {ipv6_of(each)}/128 dev {interface}" for each in addresses),
+        host.ip(*(f"address add {ipv6_of(each)}/128 dev {interface} nodad" for each in addresses),
                 f"route add default via {_ROUTER6} dev {interface} src {ipv6_of(addresses[0])}")
 
     def public_host(self, name, *addresses):
@@ -162,8 +162,8 @@ class Lab:
         inner.ip(f"address add {net[2]}/{net.prefixlen} dev {interface}", f"route add default via {net[1]}")
         prefix = f"2001:db8:1:{len(self.hosts):x}::"  # One per NAT: each adds a host.
         if self._ipv6:
-            box.ip(f"address add {prefix}1/64 dev lan")
-            inner.ip(f"address add {prefix}2/64 dev {interface}", f"route add default via {prefix}1")
+            box.ip(f"address add {prefix}1/64 dev lan nodad")
+            inner.ip(f"address add {prefix}2/64 dev {interface} nodad", f"route add default via {prefix}1")
         return prefix
 
     def _protected(self, name, address):

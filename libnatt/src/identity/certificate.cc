@@ -151,7 +151,8 @@ Result<SiteCa> SiteCa::from_der(ByteView der) {
   const std::string site = uri && uri->starts_with(kSpiffeScheme) ? uri->substr(kSpiffeScheme.size()) : std::string();
   const auto key = public_key_of(certificate.get());
   if (!is_ca(certificate.get()) || !is_valid_name(site) || !is_p256(key.get())) {
-    return fail(Errc::kMalformed, "the certificate is not that of a site's CA: an ECDSA P-256 CA named spiffe://<site>");
+    return fail(Errc::kMalformed,
+                "the certificate is not that of a site's CA: an ECDSA P-256 CA named spiffe://<site>");
   }
   const bool self_signed = X509_verify(certificate.get(), key.get()) == 1;
   ERR_clear_error();

@@ -82,9 +82,9 @@ X509Handle build_certificate(const CertificateRequest& request, EVP_PKEY* key, X
   X509Handle certificate(X509_new());
   if (!certificate) return nullptr;
   X509* signer = issuer == nullptr ? certificate.get() : issuer;
-  const bool good = X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
-                    set_serial(certificate.get(), random) && set_names(certificate.get(), request, signer) &&
-                    set_validity(certificate.get(), request) && X509_set_pubkey(certificate.get(), key) == 1 &&
+  const bool good = X509_set_version(certificate.get(), X509_VERSION_3) == 1 && set_serial(certificate.get(), random) &&
+                    set_names(certificate.get(), request, signer) && set_validity(certificate.get(), request) &&
+                    X509_set_pubkey(certificate.get(), key) == 1 &&
                     add_extensions(certificate.get(), signer, request) &&
                     X509_sign(certificate.get(), issuer_key, EVP_sha256()) > 0;
   ERR_clear_error();

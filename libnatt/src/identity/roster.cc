@@ -19,8 +19,8 @@ bool by_serial(const RevokedCertificate& a, const RevokedCertificate& b) { retur
 // True when each element is less than the next: in order and without duplicates.
 template <typename T, typename Less>
 bool strictly_ascending(const std::vector<T>& items, Less less) {
-  return std::adjacent_find(items.begin(), items.end(),
-                            [less](const T& a, const T& b) { return !less(a, b); }) == items.end();
+  return std::adjacent_find(items.begin(), items.end(), [less](const T& a, const T& b) { return !less(a, b); }) ==
+         items.end();
 }
 
 const char* complaint_about_addresses(const RosterDevice& device) {

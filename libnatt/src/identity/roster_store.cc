@@ -69,8 +69,8 @@ Result<RosterChange> RosterStore::handle_roster(const SignedRoster& documents) {
   auto roster = verify(documents);
   if (!roster) return reject(std::move(roster.error()));
   if (roster->number < number()) {
-    return reject({Errc::kRefused, fmt::format("roster {} is older than the {} already accepted", roster->number,
-                                               number())});
+    return reject(
+        {Errc::kRefused, fmt::format("roster {} is older than the {} already accepted", roster->number, number())});
   }
   if (roster_ && roster->number == number()) {
     // Signatures are randomised, so two signings of one roster differ; what they say may not.

@@ -83,7 +83,8 @@ std::optional<Error> peer_complaint(int reason) {
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
       return Error{Errc::kMalformed, "the peer does not accept this device's certificate"};
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED: return Error{Errc::kRevoked, "the peer says that this device is revoked"};
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+      return Error{Errc::kRevoked, "the peer says that this device is revoked"};
     case SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL:
       return Error{Errc::kRefused, "the peer speaks no application protocol (ALPN) that this side offers"};
     default: return std::nullopt;

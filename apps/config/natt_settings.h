@@ -5,12 +5,11 @@
 // `nattctl config set` changed. Changes are kept in `<state dir>/natt-settings.toml` and
 // win over the file until the same key is set back (set without a value). Resource type.
 
+#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
 #include <string_view>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include <natt/error.h>
 
@@ -33,12 +32,16 @@ class NattSettings {
   [[nodiscard]] Result<std::uint64_t> get(std::string_view key) const;
   // No value: back to the file's. Persisted before it returns.
   [[nodiscard]] Result<void> set(std::string_view key, std::optional<std::string_view> value);
+  // Whether the value in force was set at run time.
+  [[nodiscard]] Result<bool> is_overridden(std::string_view key) const;
 
  private:
-  struct Overrides {
-    std::optional<std::uint64_t> sessions, throughput, keepalive;
-  };
+  // One per key, in the order of the keys.
+  using Overrides = std::array<std::optional<std::uint64_t>, 3>;
+
   NattSettings(const NattConfig& file_values, std::filesystem::path file);
+  [[nodiscard]] Result<void> read_overrides();
+  [[nodiscard]] Result<void> write_overrides(const Overrides& overrides) const;
   void apply();
 
   NattConfig file_values_;

@@ -48,6 +48,10 @@ struct SpaConfig {
   std::optional<TcpVisibility> tcp_visibility;
 };
 
+// Below 1 s keepalives are a flood; above 10 minutes no NAT keeps a binding (RFC 4787 REQ-5 asks for 2).
+inline constexpr std::int64_t kMinStunKeepalive = 1;
+inline constexpr std::int64_t kMaxStunKeepalive = 600;
+
 // `[natt]`: the three keys an operator may also change at run time (`nattctl config
 // set natt/...`; see natt_settings.h, which holds the values in force).
 struct NattConfig {

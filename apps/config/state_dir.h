@@ -21,9 +21,12 @@ namespace natt::config {
 // Writes `bytes` to `file`, mode 0600: temporary file, fsync, rename, fsync of the folder.
 [[nodiscard]] Result<void> write_file_atomically(const std::filesystem::path& file, ByteView bytes);
 
+// After a rename inside it: what the folder lists survives a power cut.
+[[nodiscard]] Result<void> sync_dir(const std::filesystem::path& dir);
+
 enum class Exposure { kSecret, kPublic };
 // Reads a whole file of at most `limit` octets. With kSecret a file that its group or
-// others may read or write, or that belongs to another user, is refused.
+// others may read or write is refused.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& file, std::size_t limit, Exposure exposure);
 
 }  // namespace natt::config

@@ -10,8 +10,6 @@
 #include <filesystem>
 #include <functional>
 
-#include <natt/error.h>
-
 struct uv_loop_s;
 
 namespace natt::control {

@@ -33,6 +33,7 @@ struct PortRange {
 inline constexpr std::size_t kMaxPortRangesPerRule = 32;
 inline constexpr std::size_t kMaxRulesPerEntitlement = 1024;
 inline constexpr std::size_t kMaxEntitlements = 4096;
+inline constexpr std::size_t kMaxRules = 16384;  // in one gateway's file
 
 struct Rule {
   Transport transport = Transport::kTcp;
@@ -57,7 +58,8 @@ struct Entitlement {
   std::vector<Rule> allow;
 };
 
-// RFC 1123 host name of at least one letter, lower-cased, without the root's dot.
+// RFC 1123 host name, lower-cased, without the root's dot. Its last label starts with a letter,
+// so that nothing a resolver would read as a number ("10.1", "0x7f000001") passes for a name.
 [[nodiscard]] std::optional<std::string> canonical_host_name(std::string_view text);
 
 }  // namespace natt::gateway

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Reads the tables of program_config.h. Complaints go into the reader.
+
+#include <filesystem>
+#include <string_view>
+
+#include "apps/config/program_config.h"
+#include "apps/config/toml_table.h"
+
+namespace natt::config {
+
+// What every file has, read from the root of `file`.
+struct ProgramTables {
+  StateConfig state;
+  ControlConfig control;
+  LogConfig log;
+  NattConfig natt;
+};
+[[nodiscard]] ProgramTables read_program_tables(TableReader& root, const std::filesystem::path& file);
+
+// `[spa]`. Clients have no tcp_visibility: nobody connects to them.
+enum class HasListener { kNo, kYes };
+[[nodiscard]] SpaConfig read_spa(TableReader& root, HasListener listener);
+
+// `[probe] prefixes`.
+[[nodiscard]] std::vector<IpPrefix> read_probe_prefixes(TableReader& root);
+
+// Relative paths count from the folder of the configuration file.
+[[nodiscard]] std::filesystem::path resolve_path(std::string_view text, const std::filesystem::path& file);
+
+// The form of an interface name that Linux takes (IFNAMSIZ: 15 octets).
+[[nodiscard]] bool is_interface_name(std::string_view name);
+
+inline constexpr std::size_t kMaxPrefixes = 256;
+
+}  // namespace natt::config

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+// toml++ compiled once, without exceptions (Debian's shared library throws).
+#define TOML_IMPLEMENTATION
+#include <toml++/toml.h>

@@ -48,9 +48,6 @@ enum class PathKind : std::uint8_t {
 // RFC 8445 section 5.1.2.1: 2^24 * type preference + 2^8 * local preference + (256 - component). Type
 // preferences follow LAN > direct > punched > relay, IPv6 before IPv4 within one.
 [[nodiscard]] std::uint32_t candidate_priority(const Candidate& candidate);
-// RFC 8445 section 6.1.2.3.
-[[nodiscard]] std::uint64_t pair_priority(std::uint32_t controlling, std::uint32_t controlled);
-
 // "Whatever signaling says, each end caps itself" (DESIGN section 7).
 inline constexpr std::size_t kMaxCandidates = 16;
 

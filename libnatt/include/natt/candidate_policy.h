@@ -41,6 +41,7 @@ enum class CandidateVerdict : std::uint8_t {
   kPrivateElsewhere,  // private, but the ends do not share a public IP or configured prefix
   kNotVouched,        // public, but neither seen by the broker nor configured
   kRelayType,         // relay candidates are reached by the relay, not by checks
+  kTooMany,           // past kMaxCandidates
 };
 [[nodiscard]] std::string_view to_string(CandidateVerdict verdict);
 
@@ -53,6 +54,7 @@ class CandidatePolicy {
   // Our public IPs as brokers' STUN answers tell them.
   void set_public_addresses(std::vector<IpAddress> addresses) { public_addresses_ = std::move(addresses); }
 
+  [[nodiscard]] bool is_own(const IpAddress& ip) const;
   // Whether one of our candidates goes into an offer. A host candidate with a public address counts
   // only when the broker saw it (it is in the public addresses), mapped ones likewise.
   [[nodiscard]] CandidateVerdict check_own(const Candidate& candidate) const;

@@ -46,7 +46,8 @@ struct PunchOptions {
   // Validated paths that are not in use are kept open at this interval: below the 30 s of short-lived NATs.
   Duration standby_interval = std::chrono::seconds(12);
   // A used path that was sent on and not heard from for silent_probe_after is asked at once and every
-  // silent_probe_interval, and reported as silent at silent_after (or three times its RTT, if that is longer).
+  // silent_probe_interval (growing by `backoff`), and reported as silent at silent_after; for long RTTs three
+  // times the RTT instead, and one and a half times for the two others.
   Duration silent_probe_after = std::chrono::milliseconds(400);
   Duration silent_probe_interval = std::chrono::milliseconds(250);
   Duration silent_after = std::chrono::seconds(1);
@@ -71,7 +72,7 @@ class PunchAgent {
     std::uint64_t deferred_by_budget = 0;
     std::uint64_t dropped_malformed = 0;
     std::uint64_t dropped_unknown_username = 0;
-    std::uint64_t dropped_unknown_transaction = 0;
+    std::uint64_t unclaimed_answers = 0;  // given back to the owner: another part of the socket may have asked
     std::uint64_t dropped_bad_tag = 0;
     std::uint64_t dropped_bad_fingerprint = 0;
     std::uint64_t dropped_bad_integrity = 0;
@@ -93,7 +94,7 @@ class PunchAgent {
   // News from the broker; candidates refused before for want of it are looked at again.
   void set_vouch(Instant now, PunchSessionId id, PeerVouch vouch);
   // kAllowed: it will be checked (or is already). Anything else: why not; a candidate that was merely not
-  // vouched for yet is remembered within the cap of kMaxCandidates.
+  // vouched for yet is remembered and looked at again at set_vouch and restart. Past kMaxCandidates: kTooMany.
   CandidateVerdict add_remote_candidate(Instant now, PunchSessionId id, const Candidate& candidate);
   // Checks all candidates anew as if the session began: after a network change of either end, or for an upgrade
   // from the relay. Validated paths stay.
@@ -113,13 +114,13 @@ class PunchAgent {
   // A check now: when the tunnel suspects the path.
   void probe_path(Instant now, const PunchPath& path);
   [[nodiscard]] std::optional<PathStatus> path_status(const PunchPath& path) const;
-  // The validated, not silent path of highest rank (kind, then priority, then RTT).
+  // The validated, not silent path of highest rank: kind, then smoothed RTT.
   [[nodiscard]] std::optional<PunchPath> best_path(PunchSessionId id) const;
   // Whether tunnel bytes may be sent there beyond three times what came from it (RFC 9000 section 8).
   [[nodiscard]] bool is_validated(const PunchPath& path) const;
 
-  // True when the datagram was a connectivity check or an answer to one, valid or not (no other part of the
-  // socket should look at it); false when it is not STUN or an answer to a request that this agent did not make.
+  // True when the datagram was STUN that only this agent could have used, valid or not; false when it is not STUN
+  // or an answer to a request that this agent did not make (a StunClient's: ask those, in any order).
   [[nodiscard]] bool handle_datagram(Instant now, const SocketAddress& from, const IpAddress& local, ByteView bytes);
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;

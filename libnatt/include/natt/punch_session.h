@@ -64,13 +64,14 @@ struct PunchPath {
 
 // The peer answered a fresh check from this address: tunnel packets may be sent there. Once per path;
 // the first of a session is the one to start with, later ones come with what is needed to compare.
+// `kind` describes the way to the controlled end (the gateway), so both ends name it alike.
 struct PathValidated {
   PunchPath path;
   IpAddress local;       // where the answer arrived; packets should leave from it
   SocketAddress mapped;  // our address as the peer sees it on this path
   Duration rtt{};
   PathKind kind = PathKind::kPunched;
-  std::uint64_t priority = 0;  // larger is better (RFC 8445 section 6.1.2.3)
+  std::uint32_t priority = 0;  // of the remote candidate; larger is better (natt/candidate.h)
 };
 // Packets were sent on a used path and nothing came back for about a second: time to use another one.
 // The path stays validated and is asked on.
@@ -88,7 +89,7 @@ struct PathLost {
   PunchPath path;
   Instant last_heard;
 };
-// The checks of the session's first round of tries ended without any path.
+// PunchOptions::try_for after the session's start (or restart) there is no path. The peer may still call.
 struct PunchFailed {
   PunchSessionId session;
 };
@@ -101,8 +102,8 @@ struct PathStatus {
   IpAddress local;
   SocketAddress mapped;
   PathKind kind = PathKind::kPunched;
-  std::uint64_t priority = 0;
-  // Of the checks of the last minute or so, exponentially weighted, 0 to 1.
+  std::uint32_t priority = 0;
+  // Share of checks without an answer, exponentially weighted over about eight of them.
   double loss = 0;
   bool in_use = false;
   bool silent = false;

@@ -15,7 +15,6 @@
 //   (*client)->start(now, wall_now);
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,7 +49,7 @@ struct StunClientOptions {
   LogSink log;
 };
 
-// The first answer, and the first after a failure.
+// The first answer, and the first after a failure when it tells the same mapping.
 struct StunMapped {
   SocketAddress mapped;
   IpAddress local;  // the address of ours that the answer came to
@@ -113,31 +112,38 @@ class StunClient {
  private:
   enum class State : std::uint8_t { kIdle, kAsking, kWaiting, kClosed };
 
+  // Events the owner has not polled yet; the oldest goes.
+  static constexpr std::size_t kMaxEvents = 16;
+
   StunClient(StunClientOptions options, Random& random);
   void transition_to(State next);
   void begin_transaction(Instant now, WallTime wall_now);
-  void send_request(WallTime wall_now);
-  void fail_transaction(Instant now, std::string reason);
-  void accept_mapping(Instant now, const IpAddress& local, const SocketAddress& mapped);
+  void send_request();
+  void end_transaction(Instant now, Duration pause);
+  void fail_transaction(Instant now, const std::string& reason);
+  [[nodiscard]] ByteBuffer build_request(WallTime wall_now) const;
   [[nodiscard]] bool is_authentic(const StunMessage& message) const;
-  [[nodiscard]] bool handle_response(Instant now, const IpAddress& local, const StunMessage& message);
+  void handle_response(Instant now, const IpAddress& local, const StunMessage& message);
+  void accept_mapping(Instant now, const IpAddress& local, const SocketAddress& mapped);
   void push_event(StunClientEvent event);
 
   StunClientOptions options_;
   Random& random_;
   State state_ = State::kIdle;
+  // The transaction under way: what was sent, and what its answer has to be signed with.
   StunRetransmission retransmission_;
   StunTransactionId transaction_;
-  std::optional<StunPassword> transaction_password_;  // of the request under way
+  std::optional<StunPassword> password_;
+  ByteBuffer request_;
   Instant asked_at_{};
-  bool retransmitted_ = false;
-  std::optional<Instant> next_transaction_;
-  Duration failure_delay_{};
+  // When the next one begins.
+  std::optional<Instant> wake_;
+  Duration failure_pause_{};
   std::optional<SocketAddress> mapped_;
   std::optional<SocketAddress> previous_mapped_;
   std::optional<Instant> last_answer_;
-  std::deque<Transmit> transmits_;      // at most one per call
-  std::deque<StunClientEvent> events_;  // at most kMaxEvents; the oldest goes
+  std::optional<Transmit> transmit_;  // a newer one replaces one that was not polled
+  std::vector<StunClientEvent> events_;
   Stats stats_;
 };
 

@@ -49,6 +49,7 @@ enum class StunAttribute : std::uint16_t {
   kRealm = 0x0014,
   kNonce = 0x0015,
   kMessageIntegritySha256 = 0x001C,
+  kPasswordAlgorithm = 0x001D,
   kUserhash = 0x001E,
   kXorMappedAddress = 0x0020,
   kPriority = 0x0024,
@@ -96,7 +97,9 @@ class StunAttributeIterator {
   const StunAttributeView* operator->() const { return &current_; }
   StunAttributeIterator& operator++();
   StunAttributeIterator operator++(int);
-  friend bool operator==(const StunAttributeIterator& a, const StunAttributeIterator& b) { return a.next_ == b.next_; }
+  friend bool operator==(const StunAttributeIterator& a, const StunAttributeIterator& b) {
+    return a.position_ == b.position_;
+  }
 
  private:
   void settle(std::size_t offset);
@@ -104,7 +107,7 @@ class StunAttributeIterator {
 
   ByteView message_;
   StunAttributeView current_;
-  std::size_t next_ = 0;  // offset of the attribute shown; 0 past the end
+  std::size_t position_ = 0;  // of the attribute shown; 0 past the end
   bool after_integrity_ = false;
   bool after_integrity_sha256_ = false;
 };

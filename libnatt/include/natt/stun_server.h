@@ -4,9 +4,10 @@
 // The broker's side of STUN. Answers a Binding request that proves itself and is
 // silent to everything else: no error replies, no answer longer than its question,
 // no allocation for strangers (RFC 8489 would answer 400, 401 or 420; a broker that
-// must not be found does not). Checks run from cheap to expensive: size, tag of the
-// transaction id, username, FINGERPRINT, rate, MESSAGE-INTEGRITY-SHA256, time,
-// replay.
+// must not be found does not). Checks run from cheap to expensive: form, tag of the
+// transaction id, username, FINGERPRINT, MESSAGE-INTEGRITY-SHA256; then, for what is
+// authentic, time, rate and replay. A retransmission (RFC 8489 section 6.2.1) from the same
+// source is answered again; the same request from another source is a replay.
 //
 // Remembers from which IPs each device's authenticated STUN came in the last 60 s:
 // only those may stand in the candidates that the hub passes on.
@@ -103,17 +104,20 @@ class StunServer {
     IpAddress ip;
     std::optional<Instant> at;
   };
-  // 10/s times the 120 s that a request's time may differ: older ids are refused by their time. Nonces of the
-  // current and the previous half are kept, so memory per credential is bounded by the rate alone.
+  struct Answered {
+    std::uint32_t nonce;
+    SocketAddress source;
+  };
+  // What was answered in the last one to two kReplayWindows; the rate bounds its size.
   struct Entry {
     Identity device;
     StunPassword password;
     double tokens = 0;
     Instant refilled{};
     std::array<Seen, kMaxSeenPerCredential> seen;
-    Instant generation_started{};
-    std::vector<std::uint32_t> nonces;
-    std::vector<std::uint32_t> previous_nonces;
+    Instant window_started{};
+    std::vector<Answered> answered;
+    std::vector<Answered> answered_before;
   };
   struct UsernameHash {
     using is_transparent = void;
@@ -122,18 +126,24 @@ class StunServer {
   using Credentials = std::unordered_map<std::string, Entry, UsernameHash, std::equal_to<>>;
 
   [[nodiscard]] bool has_known_tag(const StunTransactionId& id) const;
-  [[nodiscard]] Entry* authenticate(Instant now, WallTime wall_now, const StunMessage& message);
+  [[nodiscard]] Entry* authenticate(const StunMessage& message);
+  [[nodiscard]] bool is_acceptable(Instant now, WallTime wall_now, const StunMessage& message,
+                                   const SocketAddress& from, Entry& entry);
+  [[nodiscard]] std::optional<StunReply> answer(const StunMessage& message, const Entry& entry,
+                                                const SocketAddress& from, const SocketAddress& local,
+                                                MutableBytes out);
   [[nodiscard]] bool take_token(Instant now, Entry& entry) const;
   [[nodiscard]] bool is_fresh(WallTime wall_now, const StunMessage& message) const;
-  [[nodiscard]] bool remember_nonce(Instant now, Entry& entry, std::uint32_t nonce) const;
+  [[nodiscard]] bool admit(Instant now, Entry& entry, std::uint32_t nonce, const SocketAddress& from) const;
   static void remember_source(Instant now, Entry& entry, const IpAddress& ip);
   [[nodiscard]] std::optional<SocketAddress> other_address(const SocketAddress& local) const;
-  [[nodiscard]] std::optional<SocketAddress> answer_source(const StunMessage& message, const SocketAddress& local);
+  [[nodiscard]] std::optional<SocketAddress> answer_source(const StunMessage& message,
+                                                           const SocketAddress& local) const;
 
   StunServerOptions options_;
   std::optional<StunTransactionKey> previous_key_;
   Credentials credentials_;
-  std::unordered_multimap<std::string, std::string> usernames_by_device_;
+  std::unordered_multimap<std::string, std::string> usernames_by_device_;  // key: the identity's URI
   Stats stats_;
 };
 

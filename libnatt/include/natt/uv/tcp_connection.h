@@ -77,7 +77,7 @@ class TcpConnection {
   [[nodiscard]] SocketAddress remote_address() const;
   [[nodiscard]] std::uint64_t bytes_received() const;
   [[nodiscard]] std::uint64_t bytes_sent() const;
-  // -1 after abort or failure. Owned by this object.
+  // -1 after abort. Owned by this object.
   [[nodiscard]] int descriptor() const;
   // Gives the descriptor away (for splicing in the kernel): no callback follows, and this object is an empty shell.
   // Only with an empty write queue.
@@ -90,7 +90,9 @@ class TcpConnection {
   // Takes the descriptor, also on failure.
   [[nodiscard]] static Result<std::unique_ptr<TcpConnection>> adopt(uv_loop_s& loop, int descriptor,
                                                                     const SocketAddress& remote);
-  Block* block_;  // freed by the loop after close
+  [[nodiscard]] static Result<std::unique_ptr<TcpConnection>> start(uv_loop_s& loop, std::unique_ptr<Block> block);
+  void close_block();
+  Block* block_;  // freed by the loop after close; null after abort() and release_descriptor()
 };
 
 }  // namespace natt::uv

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A whole connection broker on the embedder's loop: SPA in front of everything, signaling,
+// STUN, and the relay, for any number of sites. Reads no files; the program around it does.
+//
+//   auto broker = Broker::open(loop, {...}, random);
+//   (*broker)->update_roster(now, "hq", documents);      // whenever a newer one is there
+//   ... (*broker)->drain(now, 10s); run the loop until is_drained(); destroy it.
+//
+// Resource type on the embedder's loop and its thread; loop and random outlive it. After the
+// destructor has returned no callback runs; the loop has to run once more to free handles.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <natt/credentials.h>
+#include <natt/error.h>
+#include <natt/race.h>
+#include <natt/random.h>
+#include <natt/relay_server.h>
+#include <natt/roster_store.h>
+#include <natt/signal_hub.h>
+#include <natt/spa/keys.h>
+#include <natt/spa/verifier.h>
+#include <natt/stun_server.h>
+
+struct uv_loop_s;
+
+namespace natt::uv {
+
+struct BrokerSiteOptions {
+  Credentials credentials;  // of this broker in this site
+  std::vector<spa::KeyPair> spa_keys;  // newest first
+  spa::SitePsk psk;
+  SignedRoster roster;
+};
+
+struct BrokerOptions {
+  IpAddress address;  // unspecified: all
+  std::uint16_t port = 443;     // UDP and TCP; what SPA frames are bound to
+  std::uint16_t dns_port = 53;  // second STUN port; 0: none
+  // Persisted by the program, so that relayed sessions survive a restart.
+  RelayKey relay_key;
+  RelayServerOptions relay;
+  std::vector<BrokerSiteOptions> sites;
+  LogSink log;
+};
+
+// A session as clients report it and the relay counts it.
+struct BrokerSession {
+  SessionKey key;
+  Identity client;
+  Identity gateway;
+  // Absent: not connected yet.
+  std::optional<ConnectionType> type;
+  std::optional<RelayReason> reason;
+  Instant since{};
+};
+
+struct BrokerSiteState {
+  std::string name;
+  std::uint64_t roster_number = 0;
+  bool roster_stale = false;
+  std::size_t gateways_online = 0;
+  std::size_t clients_online = 0;
+  spa::VerifierStats spa;
+};
+
+class Broker {
+ public:
+  // Errors: kIo (the port is taken, no privilege for it) and whatever is wrong with a site's material; one sentence.
+  [[nodiscard]] static Result<std::unique_ptr<Broker>> open(uv_loop_s& loop, BrokerOptions options, Random& random);
+  ~Broker();
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+
+  // Verifies, takes over, pushes to everyone, and ends what it no longer allows, before it returns. A roster already
+  // held changes nothing. kUnavailable for a site that is not served.
+  [[nodiscard]] Result<RosterChange> update_roster(Instant now, const std::string& site, const SignedRoster& documents);
+  // natt/relaySessionsThreshold and natt/relayThroughputBitsPerSecondThreshold.
+  void set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second);
+  void drain(Instant now, std::chrono::milliseconds within);
+  [[nodiscard]] bool is_drained() const;
+
+  [[nodiscard]] std::uint16_t port() const;
+  [[nodiscard]] std::vector<BrokerSession> sessions() const;
+  [[nodiscard]] std::vector<RelaySessionReport> relay_sessions() const;
+  [[nodiscard]] std::vector<BrokerSiteState> sites(WallTime wall_now) const;
+  [[nodiscard]] RelayLoad relay_load() const;
+  [[nodiscard]] const RelayStats& relay_stats() const;
+  [[nodiscard]] const StunServer::Stats& stun_stats() const;
+  [[nodiscard]] const SignalHubStats& signal_stats() const;
+  // The documents to persist: the newest accepted of each site.
+  [[nodiscard]] const SignedRoster* roster(const std::string& site) const;
+
+ private:
+  class Impl;
+  explicit Broker(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace natt::uv

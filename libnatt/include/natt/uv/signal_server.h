@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The broker's TCP port: accepts connections, keeps silent until SignalAdmission is
+// satisfied, and then carries bytes between sockets and the SignalHub. Decides nothing.
+//
+// Resource type on the embedder's loop and its thread; admission, hub and listener
+// outlive it. After the destructor has returned no callback runs.
+
+#include <memory>
+#include <unordered_map>
+
+#include <natt/signal_admission.h>
+#include <natt/signal_hub.h>
+#include <natt/uv/tcp_connection.h>
+#include <natt/uv/tcp_listener.h>
+#include <natt/uv/timer.h>
+
+namespace natt::uv {
+
+class SignalServer final : private TcpListener::Listener, private Timer::Listener {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // In the order they happened. May give commands to the hub; flush() follows by itself.
+    virtual void on_hub_event(Instant now, const HubEvent& event) = 0;
+    // A relay leg wants to join over TCP: the connection is the listener's from now on.
+    virtual void on_relay_join(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) = 0;
+  };
+
+  [[nodiscard]] static Result<std::unique_ptr<SignalServer>> open(uv_loop_s& loop, const TcpListener::Options& options,
+                                                                  SignalAdmission& admission, SignalHub& hub,
+                                                                  Listener& listener);
+  ~SignalServer() override;
+  SignalServer(const SignalServer&) = delete;
+  SignalServer& operator=(const SignalServer&) = delete;
+
+  // After commands to the hub from outside: writes, closes, delivers events, re-arms the timer.
+  void flush(Instant now);
+
+  [[nodiscard]] SocketAddress local_address() const { return acceptor_->local_address(); }
+  [[nodiscard]] std::size_t connection_count() const { return channels_.size(); }
+
+ private:
+  class Channel;
+  SignalServer(uv_loop_s& loop, SignalAdmission& admission, SignalHub& hub, Listener& listener);
+  void on_connection(Instant now, std::unique_ptr<TcpConnection> connection) override;
+  void on_timer(Instant now) override;
+  void on_channel_bytes(Instant now, Channel& channel, ByteView bytes);
+  void on_channel_gone(Instant now, ChannelId id);
+  void handle_admission_event(Instant now, AdmissionEvent event);
+  void handle_admitted(Instant now, Admitted admitted);
+  void close_politely(ChannelId id);
+  void write_output(Channel& channel);
+  [[nodiscard]] bool drain_once(Instant now);
+
+  SignalAdmission& admission_;
+  SignalHub& hub_;
+  Listener& listener_;
+  Timer timer_;
+  std::unique_ptr<TcpListener> acceptor_;
+  std::unordered_map<ChannelId, std::unique_ptr<Channel>> channels_;
+  std::uint64_t next_channel_ = 1;
+  bool flushing_ = false;
+};
+
+}  // namespace natt::uv

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <natt/uv/broker.h>
+
+#include <map>
+
+#include <natt/errc.h>
+#include <natt/signal_admission.h>
+#include <natt/uv/signal_server.h>
+
+#include "src/uv/broker/broker_site.h"
+#include "src/uv/broker/broker_udp.h"
+#include "src/uv/broker/session_table.h"
+#include "src/uv/broker/stun_issuer.h"
+
+namespace natt::uv {
+namespace {
+
+constexpr std::uint64_t kFeatures = kFeatureRelayUdp;
+
+StunServerOptions stun_options(const BrokerOptions& options, const StunTransactionKey& key) {
+  StunServerOptions stun{.transaction_key = key};
+  stun.primary_port = options.port;
+  if (options.dns_port != 0) stun.alternate_port = options.dns_port;
+  return stun;
+}
+
+RefusalReason refusal_of(const Error& error) {
+  return error.code == make_error_code(Errc::kLimit) ? RefusalReason::kQuota : RefusalReason::kInvalid;
+}
+
+}  // namespace
+
+// Whom a candidate list may name is decided by where this broker's STUN saw the device.
+class Broker::Impl final : public SignalServer::Listener, public Timer::Listener, public SeenAddresses {
+ public:
+  Impl(uv_loop_s& loop, BrokerOptions options, Random& random)
+      : options_(std::move(options)),
+        random_(random),
+        stun_key_(random.bytes<16>()),
+        stun_(stun_options(options_, stun_key_)),
+        issuer_(stun_, stun_key_, random),
+        relay_(options_.relay, options_.relay_key, random),
+        admission_({.log = options_.log}, verifiers_, random),
+        hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen_addresses = this, .log = options_.log}, random),
+        timer_(loop, *this) {}
+
+  [[nodiscard]] Result<void> open(uv_loop_s& loop);
+  [[nodiscard]] Result<RosterChange> update_roster(Instant now, const std::string& site, const SignedRoster& documents);
+  void drain(Instant now, std::chrono::milliseconds within);
+
+  void on_hub_event(Instant now, const HubEvent& event) override;
+  void on_relay_join(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) override;
+  void on_timer(Instant now) override;
+  [[nodiscard]] std::vector<IpAddress> seen_addresses(Instant now, const Identity& device) const override {
+    return stun_.seen_addresses(now, device);
+  }
+
+  [[nodiscard]] const BrokerSite* find_site(const std::string& name) const;
+  [[nodiscard]] BrokerSiteState state_of(const BrokerSite& site, WallTime wall_now) const;
+
+  BrokerOptions options_;
+  Random& random_;
+  StunTransactionKey stun_key_;
+  StunServer stun_;
+  StunIssuer issuer_;
+  RelayServer relay_;
+  spa::VerifierGroup verifiers_;
+  std::map<std::string, std::unique_ptr<BrokerSite>> sites_;
+  SignalAdmission admission_;
+  SignalHub hub_;
+  SessionTable sessions_;
+  std::map<Identity, SocketAddress> online_;
+  Timer timer_;
+  std::unique_ptr<BrokerUdp> udp_;
+  std::unique_ptr<SignalServer> tcp_;
+
+ private:
+  void on_opened(Instant now, const ChannelOpened& opened);
+  void on_closed(Instant now, const ChannelClosed& closed);
+  void on_relay_requested(Instant now, const RelayRequested& request);
+  void on_relay_renewal(Instant now, const RelayRenewalRequested& request);
+  void on_stun_wanted(Instant now, const StunCredentialsWanted& wanted);
+  void on_reported(Instant now, const SessionReported& reported);
+  void end_device(const Identity& identity);
+  [[nodiscard]] RelayGrantMessage message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const;
+  [[nodiscard]] std::vector<SocketAddress> addresses_for(const Identity& peer) const;
+  void arm_timer();
+};
+
+Result<void> Broker::Impl::open(uv_loop_s& loop) {
+  const WallTime wall = wall_now();
+  for (BrokerSiteOptions& material : options_.sites) {
+    auto site = BrokerSite::make(std::move(material), random_, options_.log, wall);
+    if (!site) return tl::unexpected(site.error());
+    verifiers_.add((*site)->verifier());
+    (*site)->verifier().handle_timeout(now(), wall);
+    hub_.add_site({(*site)->name(), &(*site)->tls(), &(*site)->roster()});
+    const std::string name = (*site)->name();
+    if (!sites_.emplace(name, std::move(*site)).second) {
+      return fail(Errc::kRefused, "site " + name + " is configured twice");
+    }
+  }
+  options_.sites.clear();
+  auto udp = BrokerUdp::open(loop, {options_.address, options_.port, options_.dns_port}, stun_, relay_, verifiers_);
+  if (!udp) return tl::unexpected(udp.error());
+  udp_ = std::move(*udp);
+  auto tcp = SignalServer::open(loop, {.bind = {options_.address, udp_->port()}}, admission_, hub_, *this);
+  if (!tcp) return tl::unexpected(tcp.error());
+  tcp_ = std::move(*tcp);
+  arm_timer();
+  return {};
+}
+
+void Broker::Impl::arm_timer() {
+  std::optional<Instant> deadline = sessions_.next_deadline();
+  for (const auto& [name, site] : sites_) deadline = earlier(deadline, site->verifier().next_deadline());
+  timer_.arm(deadline);
+}
+
+void Broker::Impl::on_timer(Instant now) {
+  for (const auto& [name, site] : sites_) site->verifier().handle_timeout(now, wall_now());
+  sessions_.handle_timeout(now);
+  arm_timer();
+}
+
+void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
+  if (const auto* opened = std::get_if<ChannelOpened>(&event)) on_opened(now, *opened);
+  if (const auto* closed = std::get_if<ChannelClosed>(&event)) on_closed(now, *closed);
+  if (const auto* wanted = std::get_if<StunCredentialsWanted>(&event)) on_stun_wanted(now, *wanted);
+  if (const auto* request = std::get_if<RelayRequested>(&event)) on_relay_requested(now, *request);
+  if (const auto* renewal = std::get_if<RelayRenewalRequested>(&event)) on_relay_renewal(now, *renewal);
+  if (const auto* reported = std::get_if<SessionReported>(&event)) on_reported(now, *reported);
+  if (const auto* session = std::get_if<SessionOpened>(&event)) {
+    sessions_.open(now, session->key, session->client, session->gateway);
+  }
+  if (const auto* session = std::get_if<SessionClosed>(&event)) {
+    sessions_.close(session->key);
+    static_cast<void>(relay_.end_session(session->key.session.octets));
+    udp_->flush();
+  }
+  if (const auto* revoked = std::get_if<DeviceRevoked>(&event)) end_device(revoked->identity);
+}
+
+void Broker::Impl::on_opened(Instant now, const ChannelOpened& opened) {
+  static_cast<void>(now);
+  options_.log(LogLevel::kInfo, "natt.signal.opened device=" + opened.identity.uri() +
+                                    " remote=" + opened.remote.to_string());
+  online_[opened.identity] = opened.remote;
+  sessions_.client_returned(opened.identity);
+  arm_timer();
+}
+
+void Broker::Impl::on_closed(Instant now, const ChannelClosed& closed) {
+  options_.log(LogLevel::kInfo,
+               "natt.signal.closed device=" + closed.identity.uri() + " reason=\"" + closed.reason.message + "\"");
+  if (hub_.is_online(closed.identity)) return;  // a newer channel has taken over
+  online_.erase(closed.identity);
+  if (closed.identity.role == Role::kClient) sessions_.client_left(now, closed.identity);
+  arm_timer();
+}
+
+std::vector<SocketAddress> Broker::Impl::addresses_for(const Identity& peer) const {
+  const BrokerSite* site = find_site(peer.site);
+  const auto seen = online_.find(peer);
+  return site == nullptr ? std::vector<SocketAddress>{}
+                         : site->addresses_for(seen == online_.end() ? IpAddress{} : seen->second.ip);
+}
+
+void Broker::Impl::on_stun_wanted(Instant now, const StunCredentialsWanted& wanted) {
+  std::vector<SocketAddress> servers = addresses_for(wanted.identity);
+  if (servers.empty()) return;
+  servers.resize(1);
+  const BrokerSite* site = find_site(wanted.identity.site);
+  if (options_.dns_port != 0 && site->dns_port() != 0) servers.push_back({servers[0].ip, site->dns_port()});
+  auto credentials = issuer_.issue(now, wanted.identity, std::move(servers));
+  if (credentials) {
+    hub_.send_stun_credentials(now, wanted.channel, *credentials);
+  } else {
+    options_.log(LogLevel::kWarning, "natt.stun.no_credential device=" + wanted.identity.uri() + " reason=\"" +
+                                         credentials.error().message + "\"");
+  }
+}
+
+RelayGrantMessage Broker::Impl::message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const {
+  const auto addresses = addresses_for(end);
+  return {.session = key.session,
+          .transport = RelayTransport::kUdp,
+          .relay = addresses.empty() ? SocketAddress{} : addresses.front(),
+          .leg = {},
+          .key = grant.key,
+          .sealed = std::move(grant.sealed),
+          .lifetime = kRelayGrantLifetime};
+}
+
+void Broker::Impl::on_relay_requested(Instant now, const RelayRequested& request) {
+  if (request.transport != RelayTransport::kUdp) {
+    return hub_.refuse_relay(now, request.key, request.requester, request.transport, RefusalReason::kNoRelay);
+  }
+  auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now());
+  if (!grants) {
+    return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
+  }
+  hub_.grant_relay(now, request.key, message_for(request.key, request.client, std::move(grants->client)),
+                   message_for(request.key, request.gateway, std::move(grants->gateway)));
+}
+
+void Broker::Impl::on_relay_renewal(Instant now, const RelayRenewalRequested& request) {
+  auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now());
+  if (!grants) {
+    return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
+  }
+  RelayGrant& own = request.requester == request.client ? grants->client : grants->gateway;
+  hub_.renew_relay(now, request.key, request.requester, message_for(request.key, request.requester, std::move(own)));
+}
+
+void Broker::Impl::on_reported(Instant now, const SessionReported& reported) {
+  if (reported.ended) return sessions_.close(reported.key);
+  sessions_.report(now, {.key = reported.key, .client = reported.client, .gateway = reported.gateway,
+                         .type = reported.type, .reason = reported.reason, .since = now});
+}
+
+void Broker::Impl::on_relay_join(Instant, Admitted admitted, std::unique_ptr<TcpConnection>) {
+  // TCP relaying is not announced in kFeatures: a peer that asks all the same is dropped with its connection.
+  options_.log(LogLevel::kInfo, "natt.relay.join_refused device=" + admitted.identity.uri());
+}
+
+void Broker::Impl::end_device(const Identity& identity) {
+  options_.log(LogLevel::kInfo, "natt.broker.revoked device=" + identity.uri());
+  relay_.revoke(identity, wall_now());
+  issuer_.revoke(identity);
+  sessions_.remove_device(identity);
+  online_.erase(identity);
+  if (udp_) udp_->flush();
+}
+
+Result<RosterChange> Broker::Impl::update_roster(Instant now, const std::string& site, const SignedRoster& documents) {
+  const auto found = sites_.find(site);
+  if (found == sites_.end()) return fail(Errc::kUnavailable, "site " + site + " is not served here");
+  auto change = found->second->update(documents);
+  if (!change || change->number == 0) return change;
+  options_.log(LogLevel::kInfo, "natt.roster.accepted site=" + site + " number=" + std::to_string(change->number));
+  for (const Identity& identity : change->removed) end_device(identity);
+  hub_.handle_roster_change(now, site, *change);
+  tcp_->flush(now);
+  arm_timer();
+  return change;
+}
+
+void Broker::Impl::drain(Instant now, std::chrono::milliseconds within) {
+  hub_.drain(now, within);
+  tcp_->flush(now);
+}
+
+const BrokerSite* Broker::Impl::find_site(const std::string& name) const {
+  const auto found = sites_.find(name);
+  return found == sites_.end() ? nullptr : found->second.get();
+}
+
+BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now) const {
+  BrokerSiteState state{.name = site.name(),
+                        .roster_number = site.roster().number(),
+                        .roster_stale = site.roster().is_stale(wall_now),
+                        .spa = site.verifier().stats()};
+  for (const auto& [identity, remote] : online_) {
+    if (identity.site != site.name()) continue;
+    ++(identity.role == Role::kGateway ? state.gateways_online : state.clients_online);
+  }
+  return state;
+}
+
+Result<std::unique_ptr<Broker>> Broker::open(uv_loop_s& loop, BrokerOptions options, Random& random) {
+  auto impl = std::make_unique<Impl>(loop, std::move(options), random);
+  if (auto opened = impl->open(loop); !opened) return tl::unexpected(opened.error());
+  return std::unique_ptr<Broker>(new Broker(std::move(impl)));
+}
+
+Broker::Broker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Broker::~Broker() = default;
+
+Result<RosterChange> Broker::update_roster(Instant now, const std::string& site, const SignedRoster& documents) {
+  return impl_->update_roster(now, site, documents);
+}
+void Broker::set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second) {
+  impl_->relay_.set_thresholds(sessions, bits_per_second);
+}
+void Broker::drain(Instant now, std::chrono::milliseconds within) { impl_->drain(now, within); }
+bool Broker::is_drained() const { return impl_->hub_.is_drained(); }
+std::uint16_t Broker::port() const { return impl_->udp_->port(); }
+std::vector<BrokerSession> Broker::sessions() const { return impl_->sessions_.list(); }
+std::vector<RelaySessionReport> Broker::relay_sessions() const { return impl_->relay_.sessions(); }
+RelayLoad Broker::relay_load() const { return impl_->relay_.load(); }
+const RelayStats& Broker::relay_stats() const { return impl_->relay_.stats(); }
+const StunServer::Stats& Broker::stun_stats() const { return impl_->stun_.stats(); }
+const SignalHubStats& Broker::signal_stats() const { return impl_->hub_.stats(); }
+
+const SignedRoster* Broker::roster(const std::string& site) const {
+  const BrokerSite* found = impl_->find_site(site);
+  return found == nullptr ? nullptr : &found->roster().documents();
+}
+
+std::vector<BrokerSiteState> Broker::sites(WallTime wall_now) const {
+  std::vector<BrokerSiteState> states;
+  for (const auto& [name, site] : impl_->sites_) states.push_back(impl_->state_of(*site, wall_now));
+  return states;
+}
+
+}  // namespace natt::uv

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What a broker knows about running sessions: who with whom, since when, and how they are
+// connected as their clients report it. Bounded; a session whose client left without a
+// word is kept for a while, because its tunnel may run on without this broker.
+// Value-like owner, one thread.
+
+#include <map>
+#include <vector>
+
+#include <natt/uv/broker.h>
+
+namespace natt::uv {
+
+class SessionTable {
+ public:
+  static constexpr std::size_t kMaxSessions = 200'000;
+  // As long as a client may need to come back and report again.
+  static constexpr Duration kGrace = std::chrono::seconds(60);
+
+  // The gateway accepted; how it is connected is not known yet.
+  void open(Instant now, const SessionKey& key, const Identity& client, const Identity& gateway);
+  // A client says how a session is connected, one the broker has not helped with included.
+  void report(Instant now, const BrokerSession& session);
+  void close(const SessionKey& key);
+  // The client's channel is gone or back.
+  void client_left(Instant now, const Identity& client);
+  void client_returned(const Identity& client);
+  // Revocation.
+  void remove_device(const Identity& identity);
+  void handle_timeout(Instant now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+  [[nodiscard]] std::vector<BrokerSession> list() const;
+
+ private:
+  std::map<SessionKey, BrokerSession> sessions_;
+  std::map<Identity, Instant> left_;
+};
+
+}  // namespace natt::uv

@@ -34,10 +34,7 @@ class KnockSchedule {
 
   // Begins a new logical knock; a running one is forgotten. Returns its id, for further carriers.
   KnockId start(Instant now);
-  void stop() {
-    next_ = kOffsets.size();
-    due_ = 0;
-  }
+  void stop();
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   // A datagram that is due. A late timer does not make a burst: what is overdue is sent once.
@@ -48,7 +45,7 @@ class KnockSchedule {
   Instant started_{};
   KnockId id_{};
   std::size_t next_ = kOffsets.size();
-  std::size_t due_ = 0;
+  bool due_ = false;
 };
 
 }  // namespace natt::spa

@@ -98,7 +98,7 @@ enum class DropReason : std::uint8_t {
   kWrongGeneration,  // the body names another key generation than the key that opened it
   kClockSkew,        // more than 60 s from this verifier's clock
   kWrongSlot,        // timestamp and key belong to different slots
-  kBeforeFloor,      // before accept_from, or not after what was accepted before the clock was set back
+  kBeforeFloor,      // before accept_from, or in a slot that came again not after what was accepted then
   kReplaySetFull,    // the device or the verifier remembers as many nonces as it may
   kJournalFailed,
   kOverBudget,    // more fresh knock ids than the role may use

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What one device may cost: fresh knocks by a token bucket, forged tags by a count per
+// second. Value types, inside the device's record.
+
+#include <array>
+#include <cstdint>
+
+#include <natt/spa/verifier.h>
+#include <natt/time.h>
+
+namespace natt::spa {
+
+// Charges each knock id once (SPA: one logical knock on several carriers counts once).
+class KnockMeter {
+ public:
+  enum class Charge : std::uint8_t { kFresh, kKnown, kRefused };
+
+  // How long a knock id stays known: the repeats of a knock (300 ms), a SYN's (1.6 s) and the relay step's start
+  // (2.5 s) share it; a wrap-around of the 16-bit number at the full client rate takes two hours.
+  static constexpr std::chrono::seconds kIdLifetime{10};
+  // Ids known at once. More concurrent knocks than this are charged per frame.
+  static constexpr std::size_t kKnownIds = 8;
+
+  [[nodiscard]] Charge charge(Instant now, std::uint16_t id, const KnockBudget& budget);
+
+ private:
+  [[nodiscard]] bool take_token(Instant now, const KnockBudget& budget);
+
+  // Milliseconds of `now`, cut to 32 bits: a stale entry looks young for 10 s every 49 days, which then costs a
+  // knock id nothing.
+  struct Known {
+    std::uint32_t since = 0;
+    std::uint16_t id = 0;
+    bool used = false;
+  };
+
+  Instant full_at_{};  // when the bucket will be full again
+  std::array<Known, kKnownIds> known_{};
+  std::uint8_t next_ = 0;
+};
+
+// Caps the AEADs that a thief of Q can make a verifier open.
+class ForgeryMeter {
+ public:
+  // 2.5 ms of one core: 0.25 us each.
+  static constexpr std::uint32_t kPerSecond = 10'000;
+
+  [[nodiscard]] bool exhausted(Instant now) const { return second_of(now) == second_ && count_ >= kPerSecond; }
+  void charge(Instant now);
+
+ private:
+  [[nodiscard]] static std::int64_t second_of(Instant now) {
+    return std::chrono::floor<std::chrono::seconds>(now.time_since_epoch()).count();
+  }
+
+  std::int64_t second_ = 0;
+  std::uint32_t count_ = 0;
+};
+
+}  // namespace natt::spa

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The hints of one slot: open addressing from hint to credential, and the keys that
+// are needed per frame. Hints are the output of a keyed hash, so their low bits are
+// the bucket: nobody who does not hold the pair key can choose them.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <natt/spa/keys.h>
+
+#include "credential_table.h"
+#include "locked_array.h"
+
+namespace natt::spa {
+
+// One cache line: what one frame needs.
+struct SlotRecord {
+  std::uint64_t hint = 0;
+  std::array<std::uint8_t, 16> prefilter{};
+  std::array<std::uint8_t, 32> aead{};
+  std::uint64_t reserved = 0;
+};
+static_assert(sizeof(SlotRecord) == 64);
+
+class SlotTable {
+ public:
+  SlotTable() { rehash(kMinBuckets); }
+
+  // Forgets everything and belongs to `slot` from now on.
+  void reset(Slot slot, std::size_t expected_credentials);
+  [[nodiscard]] Slot slot() const { return slot_; }
+
+  void insert(CredentialIndex credential, const SlotKeys& keys);
+  // The credential must have been inserted.
+  void erase(CredentialIndex credential);
+
+  void prefetch(std::uint64_t hint) const { __builtin_prefetch(&buckets_[hint & mask_]); }
+  [[nodiscard]] CredentialIndex find(std::uint64_t hint) const;
+  [[nodiscard]] const SlotRecord& record(CredentialIndex credential) const { return records_[credential]; }
+  [[nodiscard]] bool locked() const { return records_.locked(); }
+
+ private:
+  // A bucket: upper half of the hint, then credential + 1; 0 is empty.
+  using Bucket = std::uint64_t;
+  static constexpr Bucket kEmpty = 0;
+  static constexpr Bucket kErased = 0xffff'ffff;  // no credential has this number
+  static constexpr std::size_t kMinBuckets = 64;
+
+  void rehash(std::size_t buckets);
+  void place(std::uint64_t hint, CredentialIndex credential);
+
+  Slot slot_;
+  std::vector<Bucket> buckets_;
+  std::uint64_t mask_ = 0;
+  std::size_t used_ = 0;  // erased ones included
+  LockedArray<SlotRecord> records_;
+};
+
+// A hint as the number that the tables use.
+[[nodiscard]] inline std::uint64_t hint_number(const std::array<std::uint8_t, 8>& hint) {
+  return load_be<std::uint64_t>(hint.data());
+}
+
+}  // namespace natt::spa

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Grants given to QUIC Initials, so that a retransmission of an admitted Initial
+// passes while a copy of it from another source is the replay that it is. Fixed size;
+// the oldest of four makes room. A lost entry costs a retransmission, never a replay.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <natt/spa/frame.h>
+#include <natt/time.h>
+
+namespace natt::spa {
+
+class VerdictCache {
+ public:
+  // Initials per kVerdictLifetime before live entries are pushed out.
+  static constexpr std::size_t kEntries = 16384;
+
+  VerdictCache() : entries_(kEntries) {}
+
+  // `key` is a keyed hash of device, nonce, connection IDs and source.
+  [[nodiscard]] std::optional<FrameBody> find(Instant now, std::uint64_t key) const;
+  void insert(std::uint64_t key, Instant expires, const FrameBody& body);
+
+ private:
+  static constexpr std::size_t kWays = 4;
+  struct Entry {
+    std::uint64_t key = 0;
+    Instant expires = Instant::min();
+    FrameBody body;
+  };
+
+  [[nodiscard]] static std::size_t first_of(std::uint64_t key) { return (key % (kEntries / kWays)) * kWays; }
+
+  std::vector<Entry> entries_;
+};
+
+}  // namespace natt::spa

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The state behind Verifier. Keeping the roster is in verifier_roster.cc, deciding
+// about a frame in verifier_verdict.cc, slots and clock in verifier.cc.
+
+#include <natt/spa/verifier.h>
+
+#include "credential_table.h"
+#include "device_table.h"
+#include "hint_index.h"
+#include "replay_set.h"
+#include "verdict_cache.h"
+
+namespace natt::spa {
+
+class Verifier::Core {
+ public:
+  Core(VerifierOptions options, Random& random);
+
+  Result<void> put_device(const Identity& identity, std::span<const DeviceKey> keys);
+  bool remove_device(const Identity& identity);
+
+  // How one frame arrived, with all that the checks need.
+  struct Arrival {
+    Instant now;
+    WallTime wall_now;
+    FrameView frame;
+    FrameContext context;
+    IpAddress source;
+    // Set for a QUIC Initial: 64 bits of connection IDs and source, under verdict_key_.
+    std::optional<std::uint64_t> initial;
+  };
+  std::optional<HintIndex::Hit> locate(Transport transport, FrameView frame);
+  std::optional<Grant> judge(const Arrival& arrival, const HintIndex::Hit& hit);
+  [[nodiscard]] std::uint64_t hash_initial(const QuicInitial& initial, const SocketAddress& source) const;
+
+  bool restore(WallTime wall_now, const ReplayRecord& record);
+  void handle_timeout(Instant now, WallTime wall_now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  std::optional<VerifierEvent> poll_event();
+  [[nodiscard]] VerifierStats stats() const;
+  [[nodiscard]] const DeviceId& id() const { return id_; }
+
+ private:
+  // A frame on its way through the checks, after its hint and P were found right.
+  struct Candidate {
+    const Arrival& arrival;
+    std::size_t table;
+    CredentialIndex credential_index;
+    Credential& credential;
+    Device& device;
+    std::uint64_t fingerprint;
+  };
+  void drop(DropReason reason) { ++stats_.drops[static_cast<std::size_t>(reason)]; }
+  [[nodiscard]] std::optional<Grant> admit_repeat(const Candidate& candidate);
+  [[nodiscard]] std::optional<Grant> admit_fresh(const Candidate& candidate);
+  [[nodiscard]] std::optional<FrameBody> open(const Candidate& candidate);
+  [[nodiscard]] std::optional<DropReason> judge_body(const Candidate& candidate, const FrameBody& body);
+  [[nodiscard]] std::optional<DropReason> remember(const Candidate& candidate, const FrameBody& body);
+  [[nodiscard]] std::optional<DropReason> judge_claims(const Candidate& candidate, const FrameBody& body) const;
+  [[nodiscard]] Grant make_grant(const Candidate& candidate, const FrameBody& body, Novelty novelty);
+  void report_new_key(const Candidate& candidate);
+
+  [[nodiscard]] bool is_permitted(Role role) const;
+  [[nodiscard]] const KnockBudget& budget_of(Role role) const;
+  [[nodiscard]] std::uint32_t nonces_of(Role role) const;
+  [[nodiscard]] WallTime floor_of(Device& device) const;
+  [[nodiscard]] std::uint64_t fingerprint(const DeviceId& device,
+                                          std::span<const std::uint8_t, kNonceSize> nonce) const;
+
+  // A key that a device is to have: one that it has already, or a new one.
+  struct PlannedKey {
+    Credential credential;
+    CredentialIndex existing = kNoCredential;
+    PairKey pair;
+  };
+  [[nodiscard]] Result<std::vector<PlannedKey>> plan_keys(const Identity& identity, std::optional<DeviceIndex> known,
+                                                          std::span<const DeviceKey> keys) const;
+  [[nodiscard]] CredentialIndex existing_key(std::optional<DeviceIndex> known, const Credential& wanted) const;
+  void apply_keys(DeviceIndex index, std::vector<PlannedKey>& planned);
+  void drop_credential(CredentialIndex index);
+  void grow_replay_sets(Role role);
+  void follow_clock(WallTime wall_now);
+
+  VerifierOptions options_;
+  DeviceId id_;
+  Secret<16> replay_key_;
+  Secret<16> verdict_key_;
+
+  CredentialTable credentials_;
+  DeviceTable devices_;
+  HintIndex hints_;
+  std::array<ReplaySet, HintIndex::kSlots> replays_;
+  std::size_t nonces_wanted_ = 0;
+  VerdictCache verdicts_;
+
+  // Counts settings of the wall clock: each device's floor then rises to the newest frame it had accepted.
+  std::uint32_t clock_epoch_ = 0;
+  // The newest frame of any device that was removed: a device that comes back starts from it.
+  WallTime newest_removed_{};
+
+  // Bounded: a key use that finds it full is reported at its next use.
+  static constexpr std::size_t kMaxEvents = 64;
+  std::array<NewKeyUsed, kMaxEvents> events_{};
+  std::size_t event_first_ = 0;
+  std::size_t event_count_ = 0;
+
+  std::optional<Instant> last_timeout_;
+  VerifierStats stats_;
+};
+
+}  // namespace natt::spa

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/WIRE.md section 1.3: the order of the checks. Each failure is a silent drop
+// with one counter; up to and including the AEAD none of them changes what the
+// verifier remembers of a device, except that a forged tag is counted.
+#include <natt/siphash.h>
+
+#include "verifier_core.h"
+
+namespace natt::spa {
+
+std::optional<HintIndex::Hit> Verifier::Core::locate(Transport transport, FrameView frame) {
+  const HintIndex::Hit hit = hints_.find(hint_number(unmask_hint(frame, options_.mask)));
+  if (hit.credential == kNoCredential) {
+    drop(DropReason::kUnknownHint);
+    return std::nullopt;
+  }
+  const SlotRecord& record = hints_.table(hit.table).record(hit.credential);
+  if (!prefilter_matches(frame, transport, record.prefilter)) {
+    drop(DropReason::kBadPrefilter);
+    return std::nullopt;
+  }
+  return hit;
+}
+
+std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const HintIndex::Hit& hit) {
+  Credential& credential = credentials_.at(hit.credential);
+  Device& device = devices_.at(credential.device);
+  const Candidate candidate{arrival,    hit.table, hit.credential,
+                            credential, device,    fingerprint(device.id, arrival.frame.first<kNonceSize>())};
+  if (replays_[hit.table].contains(candidate.fingerprint)) return admit_repeat(candidate);
+  return admit_fresh(candidate);
+}
+
+// A nonce that is known: for an Initial from the same source a retransmission, otherwise a replay.
+std::optional<Grant> Verifier::Core::admit_repeat(const Candidate& candidate) {
+  if (candidate.arrival.initial) {
+    const auto body = verdicts_.find(candidate.arrival.now, candidate.fingerprint ^ *candidate.arrival.initial);
+    if (body) return make_grant(candidate, *body, Novelty::kRetransmit);
+  }
+  drop(DropReason::kReplayed);
+  return std::nullopt;
+}
+
+std::optional<Grant> Verifier::Core::admit_fresh(const Candidate& candidate) {
+  const auto body = open(candidate);
+  if (!body) return std::nullopt;
+  auto reason = judge_body(candidate, *body);
+  if (!reason) reason = remember(candidate, *body);
+  if (reason) {
+    drop(*reason);
+    return std::nullopt;
+  }
+  const Arrival& arrival = candidate.arrival;
+  const auto charge =
+      candidate.device.knocks.charge(arrival.now, body->knock_id, budget_of(candidate.device.identity.role));
+  if (charge == KnockMeter::Charge::kRefused) {
+    drop(DropReason::kOverBudget);
+    return std::nullopt;
+  }
+  if (const auto refused = judge_claims(candidate, *body)) {
+    drop(*refused);
+    return std::nullopt;
+  }
+  if (arrival.initial) {
+    verdicts_.insert(candidate.fingerprint ^ *arrival.initial, arrival.now + kVerdictLifetime, *body);
+  }
+  report_new_key(candidate);
+  return make_grant(candidate, *body, charge == KnockMeter::Charge::kFresh ? Novelty::kFirst : Novelty::kSameKnock);
+}
+
+std::optional<FrameBody> Verifier::Core::open(const Candidate& candidate) {
+  ForgeryMeter& forgeries = candidate.device.forgeries;
+  const Instant now = candidate.arrival.now;
+  if (forgeries.exhausted(now)) {
+    drop(DropReason::kAeadBudget);
+    return std::nullopt;
+  }
+  const SlotRecord& record = hints_.table(candidate.table).record(candidate.credential_index);
+  auto body = open_frame(candidate.arrival.frame, candidate.arrival.context, record.aead);
+  if (!body) {
+    forgeries.charge(now);
+    drop(DropReason::kBadTag);
+  }
+  return body;
+}
+
+std::optional<DropReason> Verifier::Core::judge_body(const Candidate& candidate, const FrameBody& body) {
+  if (body.version != 1) return DropReason::kBadVersion;
+  if (body.type != FrameType::kKnock && body.type != FrameType::kClose && body.type != FrameType::kRelayJoin) {
+    return DropReason::kBadType;
+  }
+  if (body.key_generation != candidate.credential.generation) return DropReason::kWrongGeneration;
+  if (std::chrono::abs(candidate.arrival.wall_now - body.timestamp) > kMaxSkew) return DropReason::kClockSkew;
+  if (Slot::of(body.timestamp) != hints_.table(candidate.table).slot()) return DropReason::kWrongSlot;
+  if (options_.accept_from && body.timestamp < *options_.accept_from) return DropReason::kBeforeFloor;
+  if (hints_.revisited(candidate.table) && body.timestamp <= floor_of(candidate.device)) {
+    return DropReason::kBeforeFloor;
+  }
+  return std::nullopt;
+}
+
+// Before any grant: what is granted can never be granted again.
+std::optional<DropReason> Verifier::Core::remember(const Candidate& candidate, const FrameBody& body) {
+  const Slot slot = hints_.table(candidate.table).slot();
+  Device::NonceCount& count = candidate.device.nonces[candidate.table];
+  if (count.slot != slot) count = {slot, 0};
+  if (count.count >= nonces_of(candidate.device.identity.role)) return DropReason::kReplaySetFull;
+  if (!replays_[candidate.table].insert(candidate.fingerprint)) return DropReason::kReplaySetFull;
+  ++count.count;
+  candidate.device.newest_accepted = std::max(candidate.device.newest_accepted, body.timestamp);
+  if (options_.journal == nullptr) return std::nullopt;
+  ReplayRecord record{candidate.device.id, slot, {}};
+  std::copy_n(candidate.arrival.frame.begin(), kNonceSize, record.nonce.begin());
+  if (!options_.journal->append(record)) return DropReason::kJournalFailed;
+  return std::nullopt;
+}
+
+std::optional<DropReason> Verifier::Core::judge_claims(const Candidate& candidate, const FrameBody& body) const {
+  const bool bound =
+      (body.flags & kFlagAddressBound) != 0 && candidate.arrival.context.transport != Transport::kQuicToken;
+  if (bound) {
+    const SlotKeys keys = credentials_.slot_keys(candidate.credential_index, hints_.table(candidate.table).slot());
+    if (!constant_time_equal(make_address_tag(keys.address, candidate.arrival.source), body.tag)) {
+      return DropReason::kWrongAddress;
+    }
+  }
+  if (!is_permitted(candidate.device.identity.role)) return DropReason::kNotPermitted;
+  return std::nullopt;
+}
+
+Grant Verifier::Core::make_grant(const Candidate& candidate, const FrameBody& body, Novelty novelty) {
+  ++stats_.granted;
+  if (novelty == Novelty::kRetransmit) ++stats_.retransmits;
+  return {.identity = &candidate.device.identity,
+          .device = candidate.device.id,
+          .type = body.type,
+          .flags = body.flags,
+          .transport = candidate.arrival.context.transport,
+          .knock_id = body.knock_id,
+          .key_generation = body.key_generation,
+          .timestamp = body.timestamp,
+          .novelty = novelty};
+}
+
+void Verifier::Core::report_new_key(const Candidate& candidate) {
+  Credential& used = candidate.credential;
+  if (used.use_reported || event_count_ == kMaxEvents) return;
+  const Device& device = candidate.device;
+  bool has_older = false;
+  for (std::size_t i = 0; i < device.credential_count; ++i) {
+    const Credential& other = credentials_.at(device.credentials[i]);
+    // Own keys are listed newest first.
+    has_older = has_older || other.generation < used.generation || other.own_key > used.own_key;
+  }
+  if (!has_older) return;
+  used.use_reported = true;
+  events_[(event_first_ + event_count_) % kMaxEvents] = {device.id, used.generation, used.own_key};
+  ++event_count_;
+}
+
+bool Verifier::Core::is_permitted(Role role) const {
+  switch (role) {
+    case Role::kBroker: return options_.admit_brokers;
+    case Role::kGateway: return options_.admit_gateways;
+    case Role::kClient: return options_.admit_clients;
+  }
+  return false;
+}
+
+const KnockBudget& Verifier::Core::budget_of(Role role) const {
+  return role == Role::kClient ? options_.client_budget : options_.infrastructure_budget;
+}
+
+std::uint32_t Verifier::Core::nonces_of(Role role) const {
+  return role == Role::kClient ? options_.client_nonces_per_slot : options_.infrastructure_nonces_per_slot;
+}
+
+// For a slot that comes again after the clock was set: its nonces of then are forgotten, but every frame among them
+// has a timestamp up to the newest that was accepted before the clock was set.
+WallTime Verifier::Core::floor_of(Device& device) const {
+  if (device.clock_epoch != clock_epoch_) {
+    device.floor = device.newest_accepted;
+    device.clock_epoch = clock_epoch_;
+  }
+  return device.floor;
+}
+
+std::uint64_t Verifier::Core::fingerprint(const DeviceId& device,
+                                          std::span<const std::uint8_t, kNonceSize> nonce) const {
+  std::array<std::uint8_t, 16 + kNonceSize> message{};
+  std::copy(device.bytes.begin(), device.bytes.end(), message.begin());
+  std::copy(nonce.begin(), nonce.end(), message.begin() + 16);
+  return siphash24(replay_key_.view(), message);
+}
+
+std::uint64_t Verifier::Core::hash_initial(const QuicInitial& initial, const SocketAddress& source) const {
+  // Address, port, then each connection ID with its length; 20 octets is the most that the parser lets through.
+  std::array<std::uint8_t, 16 + 2 + 2 * 21> message{};
+  auto out = std::copy(source.ip.octets().begin(), source.ip.octets().end(), message.begin());
+  store_be(&*out, source.port);
+  out += 2;
+  for (const ByteView id : {initial.dcid, initial.scid}) {
+    const std::size_t size = std::min<std::size_t>(id.size(), 20);
+    *out++ = static_cast<std::uint8_t>(size);
+    out = std::copy_n(id.begin(), size, out);
+  }
+  return siphash24(verdict_key_.view(), std::span(message.begin(), out));
+}
+
+}  // namespace natt::spa

@@ -15,15 +15,17 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <variant>
 #include <vector>
 
 #include <natt/bytes.h>
+#include <natt/candidate.h>
 #include <natt/credentials.h>
 #include <natt/error.h>
 #include <natt/identity.h>
+#include <natt/punch_session.h>
 #include <natt/roster.h>
 #include <natt/signal_types.h>
+#include <natt/stun_transaction_id.h>
 #include <natt/time.h>
 
 namespace natt {
@@ -36,10 +38,10 @@ inline constexpr std::size_t kMaxSealedOffer = 8 * 1024;
 struct SessionOffer {
   SessionId session;
   Identity gateway;
-  PunchCredentials punch;
-  std::vector<SignalCandidate> candidates;  // at most kMaxSignalCandidates; more are trickled
+  PunchCredential punch;
+  UdpReach udp;
+  std::vector<Candidate> candidates;  // at most kMaxSignalCandidates, more are trickled; `base` is not told
   WallTime time;
-  friend bool operator==(const SessionOffer&, const SessionOffer&) = default;
 };
 
 struct SessionAnswer {
@@ -47,10 +49,13 @@ struct SessionAnswer {
   Identity client;
   // Absent: accepted.
   std::optional<RefusalReason> refusal;
-  PunchCredentials punch;  // empty in a refusal
-  std::vector<SignalCandidate> candidates;
+  // All below is empty in a refusal, but the time.
+  PunchCredential punch;
+  // The gateway's: tags the checks of both directions.
+  StunTransactionKey transaction_key;
+  UdpReach udp;
+  std::vector<Candidate> candidates;
   WallTime time;
-  friend bool operator==(const SessionAnswer&, const SessionAnswer&) = default;
 };
 
 struct SealedOffer {

@@ -72,8 +72,8 @@ struct SignalClosed {
 };
 
 using SignalEvent = std::variant<SignalConnected, GatewayDirectory, ForwardedOffer, AnswerMessage, OfferRejection,
-                                 CandidateBatch, PunchStart, SessionEnd, RelayGrantMessage, RelayRefusal, StunCredentials,
-                                 RosterReceived, KeyRenewal, DrainNotice, SignalClosed>;
+                                 CandidateBatch, PunchStart, SessionEnd, RelayGrantMessage, RelayRefusal,
+                                 StunCredentials, RosterReceived, KeyRenewal, DrainNotice, SignalClosed>;
 
 class SignalClient {
  public:

@@ -39,9 +39,19 @@
 
 namespace natt {
 
+// Whence a device's authenticated STUN came in the last 60 s: the composition implements it with
+// StunServer::seen_addresses(). Called while offers, answers and candidates are forwarded.
+class SeenAddresses {
+ public:
+  virtual ~SeenAddresses() = default;
+  [[nodiscard]] virtual std::vector<IpAddress> seen_addresses(Instant now, const Identity& device) const = 0;
+};
+
 struct SignalHubOptions {
   std::uint64_t features = 0;
   std::uint64_t boot_id = 0;
+  // Vouches for public candidates; outlives the hub. Null: nothing is vouched for.
+  const SeenAddresses* seen = nullptr;
   std::size_t max_channels = 20'000;
   std::size_t max_handshakes_per_identity = 3;  // DESIGN section 5
   Duration handshake_timeout = std::chrono::seconds(5);
@@ -106,7 +116,8 @@ struct SessionClosed {  // relay grants of the session are to be withdrawn
   Identity gateway;
   SessionEndReason reason = SessionEndReason::kClosed;
 };
-// Answer with grant_relay() or refuse_relay(). Only for sessions that were offered by `client` to `gateway`.
+// Answer with grant_relay() to both ends, or refuse_relay(). Only for sessions that were offered by `client` to
+// `gateway`.
 struct RelayRequested {
   SessionKey key;
   Identity client;
@@ -114,6 +125,7 @@ struct RelayRequested {
   RelayTransport transport = RelayTransport::kUdp;
   Identity requester;
 };
+// Answer with grant_relay() or refuse_relay() to the requester.
 struct RelayRenewalRequested {
   SessionKey key;
   Identity client;
@@ -190,10 +202,9 @@ class SignalHub {
   // view) and ends channels and sessions of removed and revoked devices at once.
   void handle_roster_change(Instant now, const std::string& site, const RosterChange& change);
 
-  // Answers to events; ignored when the session or channel is gone.
-  void grant_relay(Instant now, const SessionKey& key, const RelayGrantMessage& for_client, const RelayGrantMessage& for_gateway);
-  // A renewal concerns the leg of one end.
-  void renew_relay(Instant now, const SessionKey& key, const Identity& end, const RelayGrantMessage& grant);
+  // Answers to events; ignored when the session or channel is gone. `end` is the client or the gateway of
+  // the session: a request is answered with a grant to both, a renewal with one to who asked.
+  void grant_relay(Instant now, const SessionKey& key, const Identity& end, const RelayGrantMessage& grant);
   void refuse_relay(Instant now, const SessionKey& key, const Identity& end, RelayTransport transport,
                     RefusalReason reason);
   void send_stun_credentials(Instant now, ChannelId channel, const StunCredentials& credentials);

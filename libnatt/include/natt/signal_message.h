@@ -9,6 +9,7 @@
 // C client, G gateway, B broker: the comment behind each struct says who sends it to whom.
 // Value types. The same structs are the commands and the events of SignalClient.
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -18,11 +19,13 @@
 
 #include <natt/address.h>
 #include <natt/bytes.h>
+#include <natt/candidate.h>
 #include <natt/error.h>
 #include <natt/identity.h>
+#include <natt/relay_grant.h>
 #include <natt/roster.h>
-#include <natt/secret.h>
 #include <natt/signal_types.h>
+#include <natt/stun_credential.h>
 #include <natt/time.h>
 
 namespace natt {
@@ -36,8 +39,10 @@ inline constexpr std::uint64_t kFeatureKeyRenewal = 1u << 2;
 // Body of one message, without its length (DESIGN section 5).
 inline constexpr std::size_t kMaxSignalMessage = 64 * 1024;
 inline constexpr std::size_t kMaxGatewayAddresses = 16;
-// Gateways in one directory message; a larger site needs several.
-inline constexpr std::size_t kMaxDirectoryEntries = 256;
+// Addresses in `vouched`, and STUN servers of one broker.
+inline constexpr std::size_t kMaxVouched = 8;
+// Gateways in one directory message (of at most 600 octets each); a larger site needs several.
+inline constexpr std::size_t kMaxDirectoryEntries = 64;
 
 struct SignalHello {  // C,G -> B, the first message
   std::uint32_t version = kSignalVersion;
@@ -56,7 +61,7 @@ struct SignalWelcome {  // B -> C,G, the first message
 
 struct GatewayRegistration {             // G -> B, after Welcome and whenever something in it changes
   std::vector<SocketAddress> addresses;  // at most kMaxGatewayAddresses
-  SignalNatBehaviour nat;
+  UdpReach udp;
   GatewayLoad load;
   std::uint64_t boot_id = 0;
   friend bool operator==(const GatewayRegistration&, const GatewayRegistration&) = default;
@@ -80,12 +85,14 @@ struct OfferMessage {  // C -> B
 struct ForwardedOffer {  // B -> G. What the broker says here is a hint; the sealed offer is the proof
   SessionId session;
   Identity client;
-  SocketAddress client_observed;
+  // PeerVouch::seen: whence the broker saw the client's authenticated STUN of the last 60 s.
+  std::vector<IpAddress> vouched;
   ByteBuffer sealed_offer;
 };
 struct AnswerMessage {  // G -> B -> C: acceptance and refusal alike
   SessionId session;
-  ByteBuffer sealed_answer;  // natt/session_offer.h
+  std::vector<IpAddress> vouched;  // of the gateway; the broker writes it, whatever the gateway sent
+  ByteBuffer sealed_answer;        // natt/session_offer.h
 };
 struct OfferRejection {  // B -> C: the broker's own no (unsigned: it can only deny)
   SessionId session;
@@ -93,8 +100,9 @@ struct OfferRejection {  // B -> C: the broker's own no (unsigned: it can only d
 };
 struct CandidateBatch {  // C,G -> B -> the other end of the session
   SessionId session;
-  std::vector<SignalCandidate> candidates;  // at most kMaxSignalCandidates
-  bool last = false;                        // no more will come
+  std::vector<Candidate> candidates;  // at most kMaxSignalCandidates; `base` is not told
+  bool last = false;                  // no more will come
+  std::vector<IpAddress> vouched;     // of the sender; the broker writes it
 };
 struct PunchStart {  // B -> C,G of the session, when the answer passes through
   SessionId session;
@@ -109,14 +117,14 @@ struct RelayRequest {  // C,G -> B
   SessionId session;
   RelayTransport transport = RelayTransport::kUdp;
 };
-struct RelayGrantMessage {  // B -> C,G: one leg each; carries what natt/relay_grant.h calls a RelayGrant
+struct RelayGrantMessage {  // B -> C,G: one leg each
   SessionId session;
   RelayTransport transport = RelayTransport::kUdp;
   SocketAddress relay;  // where this leg sends to
-  ByteBuffer leg;       // UDP: this leg's session id in frames; TCP: the single-use pairing token (at most 64)
-  Secret<32> key;       // of the bind MACs of this leg
-  ByteBuffer sealed;    // sealed under the broker's key; handed back to renew (at most 1024)
-  std::chrono::milliseconds lifetime{};
+  // UDP: for this end's RelayLeg. The session id in it is the relay's own.
+  RelayGrant grant;
+  // TCP: the single-use token of this end's join (natt/spa/knocker.h); zero for UDP.
+  std::array<std::uint8_t, 16> pairing_token{};
 };
 struct RelayRefusal {  // B -> C,G
   SessionId session;
@@ -131,9 +139,7 @@ struct RelayRenewal {  // C,G -> B: answered with a new grant or a refusal
 
 struct StunCredentialsRequest {};  // C,G -> B
 struct StunCredentials {           // B -> C,G
-  std::string username;            // at most 128 octets
-  std::string password;            // at most 128 octets
-  Secret<16> transaction_key;      // SipHash key of transaction ids (DESIGN section 6)
+  StunCredential credential;
   std::chrono::milliseconds lifetime{};
   std::vector<SocketAddress> servers;  // primary first, then the second port or address (at most 8)
 };

@@ -16,6 +16,7 @@
 
 #include <natt/address.h>
 #include <natt/identity.h>
+#include <natt/nat_behavior.h>
 #include <natt/random.h>
 
 namespace natt {
@@ -36,38 +37,21 @@ struct ChannelId {
   friend auto operator<=>(const ChannelId&, const ChannelId&) = default;
 };
 
-// Where a device might be reached (RFC 8445 section 5.1.1). Peer-supplied: the end that
-// probes it applies its own caps and rules whatever signaling says.
-struct SignalCandidate {
-  enum class Kind : std::uint8_t { kHost = 1, kServerReflexive = 2, kMapped = 3, kRelay = 4 };
-  Kind kind = Kind::kHost;
-  SocketAddress address;
-  std::uint32_t priority = 0;  // RFC 8445 section 5.1.2
-  friend auto operator<=>(const SignalCandidate&, const SignalCandidate&) = default;
-};
+// Candidates in one message or session (DESIGN section 5). What an end probes of them is its own,
+// smaller number (natt/candidate.h).
 inline constexpr std::size_t kMaxSignalCandidates = 32;
 
-// What NAT behaviour discovery found (RFC 4787 words, RFC 5780 method).
-struct SignalNatBehaviour {
-  enum class Dependence : std::uint8_t { kUnknown = 0, kIndependent = 1, kAddress = 2, kAddressAndPort = 3 };
-  Dependence mapping = Dependence::kUnknown;
-  Dependence filtering = Dependence::kUnknown;
-  bool hairpin = false;
-  bool udp_blocked = false;
-  friend auto operator<=>(const SignalNatBehaviour&, const SignalNatBehaviour&) = default;
+// What is known about the UDP of one end, for the other's race and its relay reason.
+struct UdpReach {
+  NatBehavior nat;
+  bool stun_answered = false;  // by any broker
+  friend bool operator==(const UdpReach&, const UdpReach&) = default;
 };
 
 struct GatewayLoad {
   std::uint32_t sessions = 0;
   std::uint32_t capacity = 0;  // 0: no limit set
   friend auto operator<=>(const GatewayLoad&, const GatewayLoad&) = default;
-};
-
-// ICE credentials of one end of a session (RFC 8445 section 5.3).
-struct PunchCredentials {
-  std::string ufrag;     // 4 to 32 octets
-  std::string password;  // 22 to 64 octets
-  friend auto operator<=>(const PunchCredentials&, const PunchCredentials&) = default;
 };
 
 enum class RelayTransport : std::uint8_t { kUdp = 1, kTcp = 2 };

@@ -18,20 +18,21 @@ build_packages=(
   g++ cmake ninja-build pkg-config ca-certificates dpkg-dev xz-utils
   libuv1-dev libsodium-dev libnghttp2-dev libprotobuf-dev protobuf-compiler libexpected-dev
   libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
-  iproute2 nftables python3 util-linux procps
+  iproute2 nftables python3 util-linux procps curl
 )
 # From bookworm-backports on Debian 12; later releases have them in main.
 backports_packages=(android-libboringssl-dev libnghttp3-dev libcatch2-dev catch2)
-test_packages=(clang clang-format libclang-rt-14-dev lld git coturn tshark curl jq openssl)
+test_packages=(clang clang-format libclang-rt-14-dev lld git coturn tshark jq openssl)
 
 say() { printf 'natt: %s\n' "$*"; }
 fail() { printf 'natt: %s\n' "$*" >&2; exit 1; }
 
 as_root() {
-  if [[ $(id -u) -eq 0 ]]; then "$@"; return; fi
+  local -a with=(env DEBIAN_FRONTEND=noninteractive)
+  if [[ $(id -u) -eq 0 ]]; then "${with[@]}" "$@"; return; fi
   command -v sudo >/dev/null || fail "not root and no sudo: install these yourself, then run again: $*"
   say "sudo $*"
-  sudo "$@"
+  sudo "${with[@]}" "$@"
 }
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
@@ -52,15 +53,17 @@ installed_recent() {
 
 codename() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
-# The mirror this machine already uses for the Debian archive itself.
-mirror() {
-  apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' |
-    awk -v suite="$(codename)" '$2 == suite && $3 == "main" { print $1; exit }'
+# Of apt's index targets; read to the end, because under pipefail a reader that stops early is a failure.
+index_targets() {
+  # shellcheck disable=SC2016  # apt's own placeholders.
+  apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT) $(CREATED_BY)'
 }
 
+# The mirror this machine already uses for the Debian archive itself.
+mirror() { index_targets | awk -v suite="$(codename)" '$2 == suite && $3 == "main" && !found++ { print $1 }'; }
+
 has_backports() {
-  apt-get indextargets --format '$(RELEASE) $(CREATED_BY)' | grep -q "^bookworm-backports Packages" &&
-    apt-get indextargets --format '$(RELEASE) $(CREATED_BY)' | grep -q "^bookworm-backports Sources"
+  index_targets | awk '$2 == "bookworm-backports" { found[$4] = 1 } END { exit !(found["Packages"] && found["Sources"]) }'
 }
 
 add_backports() {
@@ -91,7 +94,7 @@ for package in "${backports_packages[@]}"; do
   installed_recent "$package" || missing_backports+=("$package")
 done
 
-# The ngtcp2 source tarball comes from the same suite (cmake/Ngtcp2.cmake).
+# The ngtcp2 source tarball comes from the same suite (cmake/FindNgtcp2.cmake).
 needs_sources=0
 [[ $(codename) == bookworm ]] && ! has_backports && needs_sources=1
 
@@ -100,7 +103,6 @@ if [[ ${#missing[@]} -eq 0 && ${#missing_backports[@]} -eq 0 && $needs_sources -
   exit 0
 fi
 
-export DEBIAN_FRONTEND=noninteractive
 apt_options=(-y -q --no-install-recommends -o Dpkg::Use-Pty=0)
 add_backports
 as_root apt-get update -q

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes single keys of a TOML file that a program wrote, the way an operator with an
-editor would, and leaves the rest as it stands. The result is checked by a real parser."""
+editor would, and leaves the rest as it stands. The result is checked by a real parser.
+
+    toml_edit.py FILE TABLE KEY VALUE    sets a text value
+"""
 import json
 import pathlib
 import re
+import sys
 import tomllib
 
 
@@ -41,3 +45,7 @@ def append_table(path, table, **values):
 
 def load(path):
     return tomllib.loads(pathlib.Path(path).read_text())
+
+
+if __name__ == "__main__":
+    set_key(*sys.argv[1:5])

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <natt/address.h>
+#include <natt/bytes.h>
 #include <natt/path_id.h>
 #include <natt/random.h>
 

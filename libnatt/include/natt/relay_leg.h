@@ -125,10 +125,13 @@ class RelayLeg {
   std::array<std::uint8_t, kRelayHeaderSize> header_{};
   // Strictly increasing over the life of the session, over restarts too: derived from the time.
   std::uint64_t counter_ = 0;
+  std::uint64_t answered_counter_ = 0;
+  std::uint64_t bind_counter_ = 0;
+  // The relay has seen the current grant.
+  bool grant_delivered_ = false;
   Instant sent_at_{};
   unsigned unanswered_ = 0;
   bool lost_ = false;
-  bool renewal_asked_ = false;
   bool peer_bound_ = false;
   std::optional<Instant> retry_at_;
   std::optional<Instant> renew_at_;

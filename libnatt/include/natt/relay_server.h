@@ -138,14 +138,14 @@ class RelayServer {
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   [[nodiscard]] std::optional<Transmit> poll_transmit();
 
-  // For the signaling side; see GrantSealer::issue. kRevoked after revoke() in the same instant or before.
+  // For the signaling side; see GrantSealer::issue. kRevoked when such a grant would be refused because of revoke().
   [[nodiscard]] Result<RelayGrantPair> issue(const Identity& client, const Identity& gateway,
                                              std::optional<RelaySessionId> session, WallTime wall_now);
 
   // Ends the identity's sessions at once, and refuses grants issued up to now. After a restart, call it again for
   // everyone the roster has revoked. Returns how many sessions ended.
   std::size_t revoke(const Identity& identity, WallTime wall_now);
-  // Ends one session; false when there is none.
+  // Ends one session, whose grants of up to now no longer count; false when there is none.
   bool end_session(const RelaySessionId& session);
   // Tells all legs that the relay goes away and ends their sessions.
   void shutdown();

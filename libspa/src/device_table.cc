@@ -4,23 +4,23 @@
 namespace natt::spa {
 
 DeviceIndex DeviceTable::add(const Identity& identity, const DeviceId& id) {
-  DeviceIndex index = static_cast<DeviceIndex>(devices_.size());
+  DeviceIndex index = extent_;
   if (free_.empty()) {
-    devices_.emplace_back();
+    if (extent_ % kPerBlock == 0) blocks_.push_back(std::make_unique<Device[]>(kPerBlock));
+    ++extent_;
   } else {
     index = free_.back();
     free_.pop_back();
   }
-  devices_[index] = std::make_unique<Device>();
-  devices_[index]->identity = identity;
-  devices_[index]->id = id;
+  at(index).identity = identity;
+  at(index).id = id;
   by_id_.emplace(id, index);
   return index;
 }
 
 void DeviceTable::remove(DeviceIndex index) {
-  by_id_.erase(devices_[index]->id);
-  devices_[index].reset();
+  by_id_.erase(at(index).id);
+  at(index) = Device{};
   free_.push_back(index);
 }
 

@@ -99,13 +99,26 @@ void HintIndex::remove(CredentialIndex credential) {
 
 void HintIndex::insert(std::size_t table, CredentialIndex credential) {
   const SlotKeys keys = credentials_.slot_keys(credential, tables_[table].slot());
-  tables_[table].insert(credential, keys);
+  tables_[table].insert(credential, credentials_.at(credential), keys);
   if (listener_ != nullptr) listener_->on_hint_added(tables_[table].slot(), keys.hint, keys.prefilter.view());
 }
 
-HintIndex::Hit HintIndex::find(std::uint64_t hint) const {
-  // Three independent cache misses cost what one does.
+void HintIndex::prefetch(std::uint64_t hint) const {
   for (const SlotTable& table : tables_) table.prefetch(hint);
+}
+
+HintIndex::Hit HintIndex::guess(std::uint64_t hint) const {
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    const CredentialIndex credential = tables_[i].guess(hint);
+    if (credential == kNoCredential) continue;
+    tables_[i].prefetch_record(credential);
+    return {i, credential};
+  }
+  return {};
+}
+
+HintIndex::Hit HintIndex::confirm(std::uint64_t hint, const Hit& guess) const {
+  if (guess.credential == kNoCredential || tables_[guess.table].record(guess.credential).hint == hint) return guess;
   for (std::size_t i = 0; i < kSlots; ++i) {
     const CredentialIndex credential = tables_[i].find(hint);
     if (credential != kNoCredential) return {i, credential};

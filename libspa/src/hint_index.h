@@ -54,7 +54,11 @@ class HintIndex {
   void add(CredentialIndex credential);
   void remove(CredentialIndex credential);
 
-  [[nodiscard]] Hit find(std::uint64_t hint) const;
+  // Looking up in three steps, so that many lookups can wait for memory at once: three independent cache misses, then
+  // what is probably the record, then certainty.
+  void prefetch(std::uint64_t hint) const;
+  [[nodiscard]] Hit guess(std::uint64_t hint) const;
+  [[nodiscard]] Hit confirm(std::uint64_t hint, const Hit& guess) const;
   [[nodiscard]] const SlotTable& table(std::size_t at) const { return tables_[at]; }
   // Whether the slot was covered before and given up: nonces accepted in it then are forgotten.
   [[nodiscard]] bool revisited(std::size_t table) const { return revisited_[table]; }

@@ -16,12 +16,14 @@
 
 namespace natt::spa {
 
-// One cache line: what one frame needs.
+// One cache line: what one frame needs to reach the AEAD.
 struct SlotRecord {
   std::uint64_t hint = 0;
   std::array<std::uint8_t, 16> prefilter{};
   std::array<std::uint8_t, 32> aead{};
-  std::uint64_t reserved = 0;
+  DeviceIndex device = 0;
+  std::uint16_t generation = 0;
+  std::uint16_t reserved = 0;
 };
 static_assert(sizeof(SlotRecord) == 64);
 
@@ -33,12 +35,15 @@ class SlotTable {
   void reset(Slot slot, std::size_t expected_credentials);
   [[nodiscard]] Slot slot() const { return slot_; }
 
-  void insert(CredentialIndex credential, const SlotKeys& keys);
+  void insert(CredentialIndex index, const Credential& credential, const SlotKeys& keys);
   // The credential must have been inserted.
-  void erase(CredentialIndex credential);
+  void erase(CredentialIndex index);
 
   void prefetch(std::uint64_t hint) const { __builtin_prefetch(&buckets_[hint & mask_]); }
+  // The first credential whose hint agrees in its upper half: almost always the one, without reading its record.
+  [[nodiscard]] CredentialIndex guess(std::uint64_t hint) const;
   [[nodiscard]] CredentialIndex find(std::uint64_t hint) const;
+  void prefetch_record(CredentialIndex credential) const { __builtin_prefetch(&records_[credential]); }
   [[nodiscard]] const SlotRecord& record(CredentialIndex credential) const { return records_[credential]; }
   [[nodiscard]] bool locked() const { return records_.locked(); }
 

@@ -15,6 +15,8 @@ namespace {
 constexpr Duration kBuildInterval = std::chrono::milliseconds(5);
 // Otherwise: how late a step of the wall clock is noticed. Slots themselves leave 8 s.
 constexpr Duration kTickInterval = std::chrono::seconds(1);
+// Frames whose lookups overlap: more than a core keeps cache misses in flight, few enough to stay in its first cache.
+constexpr std::size_t kBatchPiece = 32;
 
 }  // namespace
 
@@ -55,12 +57,10 @@ bool Verifier::Core::restore(WallTime wall_now, const ReplayRecord& record) {
   follow_clock(wall_now);
   const auto table = hints_.table_of(record.slot);
   if (!table) return false;
-  const std::uint64_t print = fingerprint(record.device, record.nonce);
-  // Its timestamp was not kept: the end of its slot is not before it.
+  const std::uint64_t print = fingerprint(record.opening);
+  // Device and timestamp were not kept: the end of the slot is later than the frame.
   const WallTime slot_end{kSlotLength * static_cast<std::int64_t>(record.slot.number + 1)};
-  const auto device = devices_.find(record.device);
-  WallTime& newest = device ? devices_.at(*device).newest_accepted : newest_removed_;
-  newest = std::max(newest, slot_end);
+  newest_restored_ = std::max(newest_restored_, slot_end);
   return replays_[*table].contains(print) || replays_[*table].insert(print);
 }
 
@@ -113,25 +113,42 @@ Result<void> Verifier::put_device(const Identity& identity, std::span<const Devi
 
 bool Verifier::remove_device(const Identity& identity) { return core_->remove_device(identity); }
 
-bool Verifier::plausible(Transport transport, FrameView frame) { return core_->locate(transport, frame).has_value(); }
+bool Verifier::plausible(Transport transport, FrameView frame) {
+  return core_->locate(core_->look_up(frame), transport, frame).has_value();
+}
 
 std::optional<Grant> Verifier::verify(Instant now, WallTime wall_now, Transport transport, FrameView frame,
                                       const KnockContext& context) {
-  const auto hit = core_->locate(transport, frame);
-  if (!hit) return std::nullopt;
-  const std::uint16_t port = transport == Transport::kQuicToken ? std::uint16_t{0} : context.port;
-  return core_->judge(
-      {now, wall_now, frame, {transport, core_->id(), port, context.binding}, context.source, std::nullopt}, *hit);
+  return core_->verify(core_->arrival(now, wall_now, transport, frame, context), core_->look_up(frame));
+}
+
+void Verifier::verify_batch(Instant now, WallTime wall_now, std::span<const ArrivedFrame> frames,
+                            std::span<std::optional<Grant>> grants) {
+  if (grants.size() != frames.size()) std::abort();
+  std::array<Core::Lookup, kBatchPiece> lookups;
+  for (std::size_t at = 0; at < frames.size(); at += kBatchPiece) {
+    const auto piece = frames.subspan(at, std::min(kBatchPiece, frames.size() - at));
+    for (std::size_t i = 0; i < piece.size(); ++i) core_->start(lookups[i], piece[i].frame);
+    for (std::size_t i = 0; i < piece.size(); ++i) core_->guess(lookups[i], piece[i].frame);
+    for (std::size_t i = 0; i < piece.size(); ++i) core_->fetch_device(lookups[i]);
+    for (std::size_t i = 0; i < piece.size(); ++i) {
+      const ArrivedFrame& arrived = piece[i];
+      grants[at + i] =
+          core_->verify(core_->arrival(now, wall_now, arrived.transport, arrived.frame, arrived.context), lookups[i]);
+    }
+  }
 }
 
 std::optional<Grant> Verifier::verify_initial(Instant now, WallTime wall_now, const QuicInitial& initial,
                                               const SocketAddress& source) {
-  const auto hit = core_->locate(Transport::kQuicToken, initial.token);
+  const Core::Lookup lookup = core_->look_up(initial.token);
+  const auto hit = core_->locate(lookup, Transport::kQuicToken, initial.token);
   // Only what passes hint and P is worth the further hashes.
   if (!hit) return std::nullopt;
   const FrameContext context{Transport::kQuicToken, core_->id(), 0,
                              ChannelBinding::of_connection_ids(initial.dcid, initial.scid)};
-  return core_->judge({now, wall_now, initial.token, context, source.ip, core_->hash_initial(initial, source)}, *hit);
+  return core_->judge({now, wall_now, initial.token, context, source.ip, core_->hash_initial(initial, source)}, lookup,
+                      *hit);
 }
 
 bool Verifier::restore(WallTime wall_now, const ReplayRecord& record) { return core_->restore(wall_now, record); }

@@ -31,8 +31,23 @@ class Verifier::Core {
     // Set for a QUIC Initial: 64 bits of connection IDs and source, under verdict_key_.
     std::optional<std::uint64_t> initial;
   };
-  std::optional<HintIndex::Hit> locate(Transport transport, FrameView frame);
-  std::optional<Grant> judge(const Arrival& arrival, const HintIndex::Hit& hit);
+  // A frame being looked up. The three steps may be interleaved over a batch, so that its cache misses overlap.
+  struct Lookup {
+    std::uint64_t hint = 0;
+    HintIndex::Hit guess;
+    std::uint64_t fingerprint = 0;
+  };
+  void start(Lookup& lookup, FrameView frame) const;
+  void guess(Lookup& lookup, FrameView frame) const;
+  void fetch_device(const Lookup& lookup) const;
+  [[nodiscard]] Lookup look_up(FrameView frame) const;
+  // Hint and P, with their counters.
+  std::optional<HintIndex::Hit> locate(const Lookup& lookup, Transport transport, FrameView frame);
+  std::optional<Grant> verify(const Arrival& arrival, const Lookup& lookup);
+  [[nodiscard]] Arrival arrival(Instant now, WallTime wall_now, Transport transport, FrameView frame,
+                                const KnockContext& context) const;
+  // Everything after them.
+  std::optional<Grant> judge(const Arrival& arrival, const Lookup& lookup, const HintIndex::Hit& hit);
   [[nodiscard]] std::uint64_t hash_initial(const QuicInitial& initial, const SocketAddress& source) const;
 
   bool restore(WallTime wall_now, const ReplayRecord& record);
@@ -43,12 +58,13 @@ class Verifier::Core {
   [[nodiscard]] const DeviceId& id() const { return id_; }
 
  private:
+  static constexpr std::size_t kOpeningSize = 20;
+
   // A frame on its way through the checks, after its hint and P were found right.
   struct Candidate {
     const Arrival& arrival;
-    std::size_t table;
-    CredentialIndex credential_index;
-    Credential& credential;
+    const HintIndex::Hit& hit;
+    const SlotRecord& record;
     Device& device;
     std::uint64_t fingerprint;
   };
@@ -66,8 +82,8 @@ class Verifier::Core {
   [[nodiscard]] const KnockBudget& budget_of(Role role) const;
   [[nodiscard]] std::uint32_t nonces_of(Role role) const;
   [[nodiscard]] WallTime floor_of(Device& device) const;
-  [[nodiscard]] std::uint64_t fingerprint(const DeviceId& device,
-                                          std::span<const std::uint8_t, kNonceSize> nonce) const;
+  // Of frame[0..19], nonce and masked hint: one device, one slot, one nonce.
+  [[nodiscard]] std::uint64_t fingerprint(std::span<const std::uint8_t, kOpeningSize> opening) const;
 
   // A key that a device is to have: one that it has already, or a new one.
   struct PlannedKey {
@@ -99,6 +115,8 @@ class Verifier::Core {
   std::uint32_t clock_epoch_ = 0;
   // The newest frame of any device that was removed: a device that comes back starts from it.
   WallTime newest_removed_{};
+  // Later than every frame that was restored.
+  WallTime newest_restored_{};
 
   // Bounded: a key use that finds it full is reported at its next use.
   static constexpr std::size_t kMaxEvents = 64;

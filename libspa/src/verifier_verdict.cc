@@ -8,25 +8,59 @@
 
 namespace natt::spa {
 
-std::optional<HintIndex::Hit> Verifier::Core::locate(Transport transport, FrameView frame) {
-  const HintIndex::Hit hit = hints_.find(hint_number(unmask_hint(frame, options_.mask)));
+void Verifier::Core::start(Lookup& lookup, FrameView frame) const {
+  lookup.hint = hint_number(unmask_hint(frame, options_.mask));
+  hints_.prefetch(lookup.hint);
+}
+
+void Verifier::Core::guess(Lookup& lookup, FrameView frame) const {
+  lookup.guess = hints_.guess(lookup.hint);
+  if (lookup.guess.credential == kNoCredential) return;
+  lookup.fingerprint = fingerprint(frame.first<kOpeningSize>());
+  replays_[lookup.guess.table].prefetch(lookup.fingerprint);
+}
+
+void Verifier::Core::fetch_device(const Lookup& lookup) const {
+  if (lookup.guess.credential == kNoCredential) return;
+  devices_.prefetch(hints_.table(lookup.guess.table).record(lookup.guess.credential).device);
+}
+
+Verifier::Core::Lookup Verifier::Core::look_up(FrameView frame) const {
+  Lookup lookup;
+  start(lookup, frame);
+  guess(lookup, frame);
+  fetch_device(lookup);
+  return lookup;
+}
+
+Verifier::Core::Arrival Verifier::Core::arrival(Instant now, WallTime wall_now, Transport transport, FrameView frame,
+                                                const KnockContext& context) const {
+  const std::uint16_t port = transport == Transport::kQuicToken ? std::uint16_t{0} : context.port;
+  return {now, wall_now, frame, {transport, id_, port, context.binding}, context.source, std::nullopt};
+}
+
+std::optional<Grant> Verifier::Core::verify(const Arrival& arrival, const Lookup& lookup) {
+  const auto hit = locate(lookup, arrival.context.transport, arrival.frame);
+  if (!hit) return std::nullopt;
+  return judge(arrival, lookup, *hit);
+}
+
+std::optional<HintIndex::Hit> Verifier::Core::locate(const Lookup& lookup, Transport transport, FrameView frame) {
+  const HintIndex::Hit hit = hints_.confirm(lookup.hint, lookup.guess);
   if (hit.credential == kNoCredential) {
     drop(DropReason::kUnknownHint);
     return std::nullopt;
   }
-  const SlotRecord& record = hints_.table(hit.table).record(hit.credential);
-  if (!prefilter_matches(frame, transport, record.prefilter)) {
+  if (!prefilter_matches(frame, transport, hints_.table(hit.table).record(hit.credential).prefilter)) {
     drop(DropReason::kBadPrefilter);
     return std::nullopt;
   }
   return hit;
 }
 
-std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const HintIndex::Hit& hit) {
-  Credential& credential = credentials_.at(hit.credential);
-  Device& device = devices_.at(credential.device);
-  const Candidate candidate{arrival,    hit.table, hit.credential,
-                            credential, device,    fingerprint(device.id, arrival.frame.first<kNonceSize>())};
+std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const Lookup& lookup, const HintIndex::Hit& hit) {
+  const SlotRecord& record = hints_.table(hit.table).record(hit.credential);
+  const Candidate candidate{arrival, hit, record, devices_.at(record.device), lookup.fingerprint};
   if (replays_[hit.table].contains(candidate.fingerprint)) return admit_repeat(candidate);
   return admit_fresh(candidate);
 }
@@ -75,8 +109,7 @@ std::optional<FrameBody> Verifier::Core::open(const Candidate& candidate) {
     drop(DropReason::kAeadBudget);
     return std::nullopt;
   }
-  const SlotRecord& record = hints_.table(candidate.table).record(candidate.credential_index);
-  auto body = open_frame(candidate.arrival.frame, candidate.arrival.context, record.aead);
+  auto body = open_frame(candidate.arrival.frame, candidate.arrival.context, candidate.record.aead);
   if (!body) {
     forgeries.charge(now);
     drop(DropReason::kBadTag);
@@ -89,11 +122,11 @@ std::optional<DropReason> Verifier::Core::judge_body(const Candidate& candidate,
   if (body.type != FrameType::kKnock && body.type != FrameType::kClose && body.type != FrameType::kRelayJoin) {
     return DropReason::kBadType;
   }
-  if (body.key_generation != candidate.credential.generation) return DropReason::kWrongGeneration;
+  if (body.key_generation != candidate.record.generation) return DropReason::kWrongGeneration;
   if (std::chrono::abs(candidate.arrival.wall_now - body.timestamp) > kMaxSkew) return DropReason::kClockSkew;
-  if (Slot::of(body.timestamp) != hints_.table(candidate.table).slot()) return DropReason::kWrongSlot;
+  if (Slot::of(body.timestamp) != hints_.table(candidate.hit.table).slot()) return DropReason::kWrongSlot;
   if (options_.accept_from && body.timestamp < *options_.accept_from) return DropReason::kBeforeFloor;
-  if (hints_.revisited(candidate.table) && body.timestamp <= floor_of(candidate.device)) {
+  if (hints_.revisited(candidate.hit.table) && body.timestamp <= floor_of(candidate.device)) {
     return DropReason::kBeforeFloor;
   }
   return std::nullopt;
@@ -101,16 +134,17 @@ std::optional<DropReason> Verifier::Core::judge_body(const Candidate& candidate,
 
 // Before any grant: what is granted can never be granted again.
 std::optional<DropReason> Verifier::Core::remember(const Candidate& candidate, const FrameBody& body) {
-  const Slot slot = hints_.table(candidate.table).slot();
-  Device::NonceCount& count = candidate.device.nonces[candidate.table];
-  if (count.slot != slot) count = {slot, 0};
+  const Slot slot = hints_.table(candidate.hit.table).slot();
+  Device::NonceCount& count = candidate.device.nonces[candidate.hit.table];
+  const auto slot_number = static_cast<std::uint32_t>(slot.number & 0xffff'ffff);
+  if (count.slot != slot_number) count = {slot_number, 0};
   if (count.count >= nonces_of(candidate.device.identity.role)) return DropReason::kReplaySetFull;
-  if (!replays_[candidate.table].insert(candidate.fingerprint)) return DropReason::kReplaySetFull;
+  if (!replays_[candidate.hit.table].insert(candidate.fingerprint)) return DropReason::kReplaySetFull;
   ++count.count;
   candidate.device.newest_accepted = std::max(candidate.device.newest_accepted, body.timestamp);
   if (options_.journal == nullptr) return std::nullopt;
-  ReplayRecord record{candidate.device.id, slot, {}};
-  std::copy_n(candidate.arrival.frame.begin(), kNonceSize, record.nonce.begin());
+  ReplayRecord record{slot, {}};
+  std::copy_n(candidate.arrival.frame.begin(), kOpeningSize, record.opening.begin());
   if (!options_.journal->append(record)) return DropReason::kJournalFailed;
   return std::nullopt;
 }
@@ -119,7 +153,7 @@ std::optional<DropReason> Verifier::Core::judge_claims(const Candidate& candidat
   const bool bound =
       (body.flags & kFlagAddressBound) != 0 && candidate.arrival.context.transport != Transport::kQuicToken;
   if (bound) {
-    const SlotKeys keys = credentials_.slot_keys(candidate.credential_index, hints_.table(candidate.table).slot());
+    const SlotKeys keys = credentials_.slot_keys(candidate.hit.credential, hints_.table(candidate.hit.table).slot());
     if (!constant_time_equal(make_address_tag(keys.address, candidate.arrival.source), body.tag)) {
       return DropReason::kWrongAddress;
     }
@@ -143,9 +177,10 @@ Grant Verifier::Core::make_grant(const Candidate& candidate, const FrameBody& bo
 }
 
 void Verifier::Core::report_new_key(const Candidate& candidate) {
-  Credential& used = candidate.credential;
-  if (used.use_reported || event_count_ == kMaxEvents) return;
   const Device& device = candidate.device;
+  if (device.credential_count < 2) return;
+  Credential& used = credentials_.at(candidate.hit.credential);
+  if (used.use_reported || event_count_ == kMaxEvents) return;
   bool has_older = false;
   for (std::size_t i = 0; i < device.credential_count; ++i) {
     const Credential& other = credentials_.at(device.credentials[i]);
@@ -179,18 +214,14 @@ std::uint32_t Verifier::Core::nonces_of(Role role) const {
 // has a timestamp up to the newest that was accepted before the clock was set.
 WallTime Verifier::Core::floor_of(Device& device) const {
   if (device.clock_epoch != clock_epoch_) {
-    device.floor = device.newest_accepted;
+    device.floor = std::max(device.newest_accepted, newest_restored_);
     device.clock_epoch = clock_epoch_;
   }
   return device.floor;
 }
 
-std::uint64_t Verifier::Core::fingerprint(const DeviceId& device,
-                                          std::span<const std::uint8_t, kNonceSize> nonce) const {
-  std::array<std::uint8_t, 16 + kNonceSize> message{};
-  std::copy(device.bytes.begin(), device.bytes.end(), message.begin());
-  std::copy(nonce.begin(), nonce.end(), message.begin() + 16);
-  return siphash24(replay_key_.view(), message);
+std::uint64_t Verifier::Core::fingerprint(std::span<const std::uint8_t, kOpeningSize> opening) const {
+  return siphash24(replay_key_.view(), opening);
 }
 
 std::uint64_t Verifier::Core::hash_initial(const QuicInitial& initial, const SocketAddress& source) const {

@@ -6,16 +6,17 @@
 // blocks nor allocates (a store into mapped memory). After a restart its owner gives
 // the records back through Verifier::restore.
 
-#include <natt/spa/device_id.h>
-#include <natt/spa/frame.h>
+#include <array>
+#include <cstdint>
+
 #include <natt/spa/keys.h>
 
 namespace natt::spa {
 
 struct ReplayRecord {
-  DeviceId device;
   Slot slot;
-  Nonce nonce{};
+  // frame[0..19]: the nonce and the masked hint, which stands for the device's key in that slot.
+  std::array<std::uint8_t, 20> opening{};
 };
 
 class ReplayJournal {

@@ -88,6 +88,7 @@ site=$(mirror)
 machine=$(mktemp -d "${1:-/var/tmp}/natt-fresh.XXXXXX")
 # The mounts are in a namespace that ends with the command below, so this meets plain files only.
 trap 'rm -rf --one-file-system "$machine"' EXIT
+chmod 0755 "$machine"
 say "making a Debian 12 in $machine"
 debootstrap --variant=minbase --include=ca-certificates "$suite" "$machine" "$site" >"$machine.log" 2>&1 || {
   tail -n 20 "$machine.log" >&2

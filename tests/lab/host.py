@@ -4,18 +4,25 @@
 No name is registered anywhere: when the laboratory's process ends, the kernel drops
 the namespace with its interfaces, routes, nft tables and connection tracking.
 """
+import array
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
 
 import capture
 import world
+
+# linux/sockios.h, linux/ethtool.h
+SIOCETHTOOL = 0x8946
+ETHTOOL_STXCSUM = 0x17
 
 
 class LabError(Exception):
@@ -174,6 +181,13 @@ class Host:
     def ip(self, *lines):
         """Runs lines of `ip -batch`."""
         self.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
+
+    def without_offloads(self, interface):
+        """Packets leave whole and with their checksums, as on a cable (ethtool -K INTERFACE tx off)."""
+        setting = array.array("I", [ETHTOOL_STXCSUM, 0])
+        request = struct.pack("16sP16x", interface.encode(), setting.buffer_info()[0])
+        with self.socket() as asker:
+            fcntl.ioctl(asker, SIOCETHTOOL, request)
 
     def nft(self, ruleset):
         self.run(["nft", "-f", "-"], input=ruleset)

@@ -54,6 +54,7 @@ class Lab:
         self.hosts = {}
         self._ipv6 = ipv6
         self._carriers = 0
+        self._attached = {}
         try:
             self._build(client_nat, gateway_nat)
         except BaseException:
@@ -98,17 +99,22 @@ class Lab:
     def _attach(self, host, interface, addresses):
         """Connects a host to the internet: host routes only, so that any address is possible anywhere."""
         port = f"to-{host.name}"[:15]
+        self._attached[host.name] = (interface, port, addresses)
         self._cable(host, interface, self.internet, port)
-        self.internet.ip(f"address add {_ROUTER}/32 dev {port}", *(f"route add {each}/32 dev {port}" for each in addresses))
+        self._route_port(port, addresses)
         host.ip(*(f"address add {each}/32 dev {interface}" for each in addresses),
                 f"route add {_ROUTER}/32 dev {interface} src {addresses[0]}",
                 f"route add default via {_ROUTER} dev {interface} src {addresses[0]}")
         if self._ipv6:
-            self._attach6(host, interface, port, addresses)
+            self._attach6(host, interface, addresses)
 
-    def _attach6(self, host, interface, port, addresses):
-        self.internet.ip(f"address add {_ROUTER6}/64 dev {port} nodad",
-                         *(f"route add {ipv6_of(each)}/128 dev {port}" for each in addresses))
+    def _route_port(self, port, addresses):
+        self.internet.ip(f"address add {_ROUTER}/32 dev {port}", *(f"route add {each}/32 dev {port}" for each in addresses))
+        if self._ipv6:
+            self.internet.ip(f"address add {_ROUTER6}/64 dev {port} nodad",
+                             *(f"route add {ipv6_of(each)}/128 dev {port}" for each in addresses))
+
+    def _attach6(self, host, interface, addresses):
         host.ip(*(f"address add {ipv6_of(each)}/128 dev {interface} nodad" for each in addresses),
                 f"route add default via {_ROUTER6} dev {interface} src {ipv6_of(addresses[0])}")
 
@@ -176,6 +182,27 @@ class Lab:
         host.addresses.append(address)
         host.ip(f"address add {address}/{net.prefixlen} dev eth0", f"route add default via {net[1]}")
         return host
+
+    def impair(self, name, **options):
+        """Puts a link with delay_ms, jitter_ms, loss, rate_mbit, queue_ms (netbox.py) between the internet and a
+        host, or the outermost NAT of "client" or "gateway". Returns the netbox's Process; SIGUSR1 blacks it out.
+        Not for the prefixes behind a NAT of an IPv6 laboratory: their routes are not laid again."""
+        nats = {"client": self.client_nats, "gateway": self.gateway_nats}.get(name)
+        host = nats[-1] if nats else self.hosts[name]
+        interface, port, addresses = self._attached[host.name]
+        box = self._new_host(f"box-{host.name}")
+        self.internet.run(["ip", "link", "set", port, "netns", f"/proc/self/fd/{box.descriptor}"],
+                          pass_fds=[box.descriptor])
+        box.ip(f"link set {port} name inside", "link set inside up")
+        self._cable(box, "outside", self.internet, port)
+        self._route_port(port, addresses)
+        for end, its_interface in ((host, interface), (self.internet, port)):
+            end.without_offloads(its_interface)
+            end.ip(f"neigh flush dev {its_interface}")
+        words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+        process = box.popen([sys.executable, str(pathlib.Path(__file__).parent / "netbox.py"), "inside", "outside", *words])
+        process.wait_for("ready")
+        return process
 
     def environment(self, on):
         """Variables and a folder with the command `on` for programs inside."""

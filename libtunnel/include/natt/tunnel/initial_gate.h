@@ -33,12 +33,15 @@ struct Admission {
   PeerExpectation expectation;
   // What the certificate's validity is checked against.
   WallTime wall_now{};
+  // For callers that create a PathId only now that the packet has proved itself, having called
+  // handle_packet() with none: the path this packet came on. Otherwise not needed.
+  PathId path;
 };
 
 class InitialGate {
  public:
   virtual ~InitialGate() = default;
-  // Nothing: silence. Called again for a copy of the same Initial (same token, ids and path)
+  // `path` is what handle_packet() was given. Nothing: silence. Called again for a copy of the same Initial (same token, ids and path)
   // that comes before the connection exists, and for the further packets of a long ClientHello
   // that come out of order: those have to be admitted again.
   [[nodiscard]] virtual std::optional<Admission> admit(Instant now, const InitialInfo& initial, PathId path) = 0;

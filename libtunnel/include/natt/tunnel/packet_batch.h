@@ -52,13 +52,12 @@ class PacketBatch {
     return {storage_.data(), count_ == 0 ? 0 : offset(count_ - 1) + kHeadroom + last_size_};
   }
 
-  // For the cores: starts a burst; the space for the next packet (empty when the burst is
-  // full); adds what was written there. After a packet shorter than the first one the burst
-  // is full.
-  void start(PathId path, std::uint8_t ecn);
+  // For the cores: space for the next packet, `largest` octets for the first one and as long
+  // as that one for the others; empty when the burst is full, which it is after a shorter
+  // packet. push() adds what was written there; the first packet sets path and ecn.
   void clear() { count_ = 0; }
-  [[nodiscard]] MutableBytes next_slot();
-  void push(std::size_t size);
+  [[nodiscard]] MutableBytes next_slot(std::size_t largest);
+  void push(PathId path, std::uint8_t ecn, std::size_t size);
 
  private:
   [[nodiscard]] std::size_t offset(std::size_t index) const { return index * (kHeadroom + segment_size_); }

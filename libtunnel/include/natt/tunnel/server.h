@@ -91,7 +91,11 @@ class Server final : public Streams {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // One UDP payload (one segment of a GRO train).
+  // Whether a packet's destination connection id is that of a connection. Any bytes. Lets the
+  // owner create a PathId only for packets that are worth one.
+  [[nodiscard]] bool accepts(ByteView packet) const;
+  // One UDP payload (one segment of a GRO train). `path` may be none for packets that are not
+  // accepts(): see Admission::path.
   void handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet);
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;

@@ -106,7 +106,6 @@ struct ConnectionStats {
   std::uint64_t bytes_out = 0;
   std::uint64_t packets_in = 0;
   std::uint64_t packets_out = 0;
-  std::uint64_t packets_lost = 0;
   std::uint64_t smoothed_rtt_us = 0;
   std::uint64_t congestion_window = 0;
   std::uint64_t datagrams_dropped_in = 0;   // receive queue full, or no such stream

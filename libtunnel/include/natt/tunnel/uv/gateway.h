@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A whole gateway on the embedder's loop: one UDP socket for tunnel, STUN, checks and relay;
+// signaling with every broker of its site; streams dialled and packets routed as far as the
+// policy allows. Reads no files; the program around it does.
+//
+// Resource type on the embedder's loop and its thread; loop, random, policy and listener
+// outlive it. After the destructor has returned no callback runs; the loop has to run once
+// more to free handles.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <natt/credentials.h>
+#include <natt/race.h>
+#include <natt/roster_store.h>
+#include <natt/spa/keys.h>
+#include <natt/spa/verifier.h>
+#include <natt/tunnel/server.h>
+#include <natt/tunnel/uv/gateway_policy.h>
+#include <natt/uv/endpoint_driver.h>
+#include <natt/uv/site_signaling.h>
+
+namespace natt::tunnel::uv {
+
+struct GatewayTunOptions {
+  bool enabled = false;
+  std::string name;
+  std::vector<IpPrefix> pool;    // clients get their addresses out of these; at most one per family
+  std::vector<IpPrefix> routes;  // advertised to clients
+};
+
+struct GatewayOptions {
+  // Port 0 lets the kernel choose.
+  SocketAddress listen;
+  Credentials credentials;
+  std::vector<natt::uv::SpaOwnKey> spa_keys;  // newest first
+  spa::SitePsk psk;
+  SignedRoster roster;
+  GatewayTunOptions tun;
+  Duration stun_keepalive = std::chrono::seconds(15);
+  std::vector<IpPrefix> probe_prefixes;
+  std::string software;
+  LogSink log;
+};
+
+// One tunnel, for status output.
+struct GatewayConnection {
+  Identity client;
+  ConnectionType type = ConnectionType::kDirect;
+  std::optional<SocketAddress> remote;
+  ConnectionStats stats;
+  Instant since{};
+};
+
+class Gateway {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // A newer roster is in force: persist it.
+    virtual void on_roster(const SignedRoster& documents) = 0;
+  };
+
+  // Errors are one sentence with what to do: port in use, TUN privilege, material that does not fit together.
+  [[nodiscard]] static Result<std::unique_ptr<Gateway>> open(uv_loop_s& loop, GatewayOptions options,
+                                                             const GatewayPolicy& policy, Random& random,
+                                                             Listener& listener);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  // A roster from a file. One already held changes nothing.
+  [[nodiscard]] Result<RosterChange> update_roster(Instant now, const SignedRoster& documents);
+  void set_stun_keepalive(Instant now, Duration interval);
+  // After the policy changed: ends streams and tunnels of clients it no longer knows.
+  void handle_policy_change(Instant now);
+  // Leaves the brokers, takes no new tunnels, tells clients; is_drained() once the last has gone.
+  void drain(Instant now);
+  // Ends what is left, telling the clients.
+  void close(Instant now, std::string_view reason);
+  [[nodiscard]] bool is_drained() const;
+
+  [[nodiscard]] SocketAddress local_address() const;
+  [[nodiscard]] const Roster& roster() const;
+  [[nodiscard]] std::vector<GatewayConnection> connections() const;
+  [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
+  [[nodiscard]] ServerStats tunnel_stats() const;
+  [[nodiscard]] spa::VerifierStats spa_stats() const;
+  // Sessions that signaling has set up and whose tunnel has not come or is running.
+  [[nodiscard]] std::size_t session_count() const;
+  [[nodiscard]] std::size_t stream_count() const;
+
+ private:
+  class Impl;
+  explicit Gateway(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace natt::tunnel::uv

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// One gateway as a client sees it: races for a tunnel while somebody needs one, runs
+// streams and the IP tunnel over the winner, and starts again when it is lost.
+//
+//   kIdle --need--> kRacing --won--> kUp --lost--> kRacing (while needed) or kIdle
+//                      '--lost race--> kBackoff --time--> kRacing (while needed) or kIdle
+//
+// Resource type; everything borrowed outlives it.
+
+#include <memory>
+#include <unordered_map>
+
+#include <natt/backoff.h>
+#include <natt/uv/site_signaling.h>
+
+#include "src/uv/client/client_ip.h"
+#include "src/uv/client/client_streams.h"
+#include "src/uv/client/connection_attempts.h"
+#include "src/uv/client/session_negotiator.h"
+
+namespace natt::tunnel::uv {
+
+class GatewayLink {
+ public:
+  enum class State : std::uint8_t { kIdle, kRacing, kUp, kBackoff };
+
+  // What all links of a site share.
+  struct Site {
+    const SiteClientOptions& options;
+    TlsContext& tls;
+    natt::uv::SiteSignaling& signaling;
+    natt::uv::EndpointDriver& driver;
+    PacketPump& pump;
+    Random& random;
+    SiteClient::Listener& listener;
+    ClientStreams::Owner& owner;
+  };
+
+  [[nodiscard]] static Result<std::unique_ptr<GatewayLink>> make(const Site& site, const Identity& gateway);
+  ~GatewayLink();
+  GatewayLink(const GatewayLink&) = delete;
+  GatewayLink& operator=(const GatewayLink&) = delete;
+
+  void keep_up() { wanted_ = true; }
+  [[nodiscard]] ClientStreams& streams() { return streams_; }
+  // Fed with this link's IP packets from now on; outlives the link.
+  void set_ip(ClientIp* ip);
+
+  void handle_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event);
+  void handle_endpoint_event(Instant now, const EndpointEvent& event);
+  // What the directory says: other addresses are tried directly, another boot id ends the tunnel.
+  void handle_directory(Instant now, const GatewayEntry& entry);
+  // False: not for this link.
+  [[nodiscard]] bool handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet);
+  void handle_timeout(Instant now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  // Moves everything on: race, outcomes, tunnel events, waiting streams, packets. Not from inside a stream.
+  void flush(Instant now);
+  // Packets only; may be called from inside a stream.
+  void pump(Instant now);
+  void close(Instant now);
+  // Revocation or roster: the gateway is no longer listed.
+  void fail(Instant now, const std::string& reason);
+
+  [[nodiscard]] const Identity& gateway() const { return gateway_; }
+  [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] SiteConnection describe() const;
+
+ private:
+  // A tunnel that sends and hears nothing for this long is dead (three probe time-outs of a bad link, and
+  // shorter than people wait).
+  static constexpr Duration kSilence = std::chrono::seconds(15);
+
+  GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker);
+  [[nodiscard]] bool is_needed() const { return wanted_ || streams_.waiting() > 0 || ip_ != nullptr; }
+  [[nodiscard]] std::vector<SocketAddress> direct_addresses() const;
+  void start_race(Instant now);
+  void drain_race(Instant now);
+  void handle_race_event(Instant now, const RaceCore::Event& event);
+  void start_attempts(Instant now, ConnectionType step);
+  void handle_outcome(Instant now, const ConnectionAttempts::Outcome& outcome);
+  void on_won(Instant now, const RaceCore::Won& won);
+  void on_lost(Instant now, const RaceCore::Lost& lost);
+  void update_facts();
+  void drain_tunnel(Instant now);
+  void handle_tunnel_event(Instant now, const ClientEvent& event);
+  void on_tunnel_lost(Instant now, const std::string& reason);
+  void watch_silence(Instant now);
+  void report(Instant now, std::optional<BrokerIndex> broker, bool ended);
+  void transition_to(State next);
+
+  Site site_;
+  Identity gateway_;
+  std::unique_ptr<spa::Knocker> knocker_;
+  SessionNegotiator negotiator_;
+  ConnectionAttempts attempts_;
+  ClientStreams streams_;
+  Backoff backoff_;
+  ClientIp* ip_ = nullptr;
+  State state_ = State::kIdle;
+  bool wanted_ = false;
+  std::unique_ptr<RaceCore> race_;
+  std::unordered_map<PathId, ConnectionType> ready_;  // paths of the session, for its steps
+  std::unique_ptr<Client> tunnel_;
+  std::vector<std::unique_ptr<Client>> retired_;  // their streams may still be on the stack
+  PathId path_;
+  ConnectionType type_ = ConnectionType::kDirect;
+  std::optional<RelayReason> reason_;
+  Instant since_{};
+  std::optional<Instant> retry_at_;
+  std::optional<std::uint64_t> boot_id_;
+  std::vector<SocketAddress> directory_addresses_;
+  std::uint64_t packets_in_ = 0;
+  std::uint64_t packets_out_ = 0;
+  std::optional<Instant> unanswered_since_;
+};
+
+}  // namespace natt::tunnel::uv

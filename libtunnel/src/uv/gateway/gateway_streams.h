@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// What clients open through the tunnel: TCP streams are dialled and bridged, UDP flows get
+// a socket, IP tunnels join the IP service; each only as the policy allows, and every
+// denial is logged with its rule. Resource type; everything borrowed outlives it.
+
+#include <map>
+#include <memory>
+
+#include <natt/log.h>
+#include <natt/tunnel/server.h>
+#include <natt/tunnel/uv/gateway_policy.h>
+#include <natt/tunnel/uv/stream_bridge.h>
+#include <natt/uv/resolver.h>
+
+#include "src/uv/gateway/ip_service.h"
+#include "src/uv/gateway/stream_dial.h"
+#include "src/uv/gateway/udp_flow.h"
+
+namespace natt::tunnel::uv {
+
+class GatewayStreams final : private StreamDial::Owner,
+                             private StreamBridge::Owner,
+                             private UdpFlow::Owner,
+                             private IpService::Owner {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // The tunnel has something to send.
+    virtual void on_streams_progress(Instant now) = 0;
+  };
+
+  GatewayStreams(uv_loop_s& loop, Server& server, const GatewayPolicy& policy, LogSink log, Owner& owner);
+  ~GatewayStreams() override;
+  GatewayStreams(const GatewayStreams&) = delete;
+  GatewayStreams& operator=(const GatewayStreams&) = delete;
+
+  [[nodiscard]] Result<void> open_ip(const GatewayTunOptions& options, Random& random);
+
+  // Events of the server that concern streams.
+  void handle_request(Instant now, const Request& request);
+  void handle_event(Instant now, const ServerEvent& event);
+  void handle_datagrams(Instant now);
+  // The connection is gone with all its streams.
+  void drop_connection(ConnectionId connection);
+  // Frees what ended during the last events; not from inside an event.
+  void collect();
+  void handle_policy_change();
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  void on_dialled(Instant now, StreamId stream, std::unique_ptr<natt::uv::TcpConnection> connection) override;
+  void on_dial_failed(Instant now, StreamId stream, int status, const std::string& reason) override;
+  void on_bridge_progress(Instant now) override { owner_.on_streams_progress(now); }
+  void on_bridge_done(Instant now, StreamId stream) override;
+  void on_flow_progress(Instant now) override { owner_.on_streams_progress(now); }
+  void on_ip_progress(Instant now) override { owner_.on_streams_progress(now); }
+
+  void open_tcp(Instant now, const Request& request);
+  void open_udp(Instant now, const Request& request);
+  void open_tunnel(const Request& request);
+  void start_flow(Instant now, const Request& request, const std::vector<IpAddress>& resolved);
+  void deny(const Request& request, int status, const std::string& reason);
+  void forget(StreamId stream);
+
+  uv_loop_s& loop_;
+  Server& server_;
+  const GatewayPolicy& policy_;
+  LogSink log_;
+  Owner& owner_;
+  natt::uv::Resolver resolver_;
+  std::map<StreamId, std::unique_ptr<StreamDial>> dials_;
+  std::map<StreamId, std::unique_ptr<StreamBridge>> bridges_;
+  std::map<StreamId, std::unique_ptr<UdpFlow>> flows_;
+  std::map<StreamId, Identity> clients_;  // of dials and bridges, for the log
+  std::vector<std::unique_ptr<StreamDial>> ended_dials_;
+  std::vector<std::unique_ptr<StreamBridge>> ended_bridges_;
+  std::unique_ptr<IpService> ip_;
+};
+
+}  // namespace natt::tunnel::uv

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/uv/gateway/initial_verifier.h"
+
+#include <natt/errc.h>
+#include <natt/spa/quic_initial.h>
+#include <natt/spa/udp_carrier.h>
+#include <natt/uv/timer.h>
+
+namespace natt::tunnel::uv {
+namespace {
+
+// RFC 9000 section 17.2: the long header's form bit, and where its connection id starts.
+constexpr std::uint8_t kLongHeader = 0x80;
+constexpr std::size_t kLongDcidAt = 6;
+constexpr std::size_t kShortDcidAt = 1;
+
+// Only clients and their tunnels come here; brokers and other gateways have no business with this port.
+spa::VerifierOptions verifier_options(InitialVerifier::Options options, const spa::MaskKey& mask) {
+  return {.identity = std::move(options.gateway),
+          .keys = std::move(options.keys),
+          .psk = options.psk,
+          .mask = mask,
+          .accept_from = options.accept_from,
+          .admit_brokers = false,
+          .admit_gateways = false};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<InitialVerifier>> InitialVerifier::make(Options options, const Roster& roster,
+                                                               const Endpoint& endpoint, Random& random, LogSink log) {
+  const RosterDevice* self = roster.find(options.gateway);
+  if (self == nullptr || !self->mask_key) {
+    return fail(natt::Errc::kRevoked, "the roster of site " + options.gateway.site + " does not list " +
+                                          options.gateway.uri() + ": enroll this gateway again");
+  }
+  std::unique_ptr<InitialVerifier> gate(
+      new InitialVerifier(std::move(options), *self->mask_key, endpoint, random, log));
+  for (const RosterDevice& device : roster.devices) gate->put_device(roster, device.identity);
+  return gate;
+}
+
+InitialVerifier::InitialVerifier(Options options, const spa::MaskKey& mask, const Endpoint& endpoint, Random& random,
+                                 LogSink log)
+    : gateway_(options.gateway),
+      log_(log),
+      endpoint_(endpoint),
+      connection_ids_(random),
+      verifier_(verifier_options(std::move(options), mask), random) {}
+
+void InitialVerifier::put_device(const Roster& roster, const Identity& identity) {
+  const RosterDevice* device = roster.find(identity);
+  if (device == nullptr || identity.role != Role::kClient) return;
+  std::vector<spa::DeviceKey> keys;
+  for (const SpaPublicKey& key : device->spa_keys) keys.push_back({key.generation, {key.key}});
+  if (auto put = verifier_.put_device(identity, keys); !put) {
+    log_(LogLevel::kWarning, "natt.gateway.device_refused device=" + identity.uri() + " reason=\"" +
+                                 put.error().message + "\"");
+  }
+}
+
+std::optional<Admission> InitialVerifier::admit(Instant now, const InitialInfo& initial, PathId path) {
+  const auto source = endpoint_.remote_address(path);
+  if (!source || initial.token.size() != spa::kFrameSize) return std::nullopt;
+  const spa::QuicInitial quic{initial.version, initial.dcid, initial.scid,
+                              initial.token.first<spa::kFrameSize>()};
+  const WallTime wall = natt::uv::wall_now();
+  const auto grant = verifier_.verify_initial(now, wall, quic, *source);
+  if (!grant) return std::nullopt;
+  const Identity& client = *grant->identity;
+  return Admission{.identity = client,
+                   .expectation = {.site = client.site, .role = Role::kClient, .identity = client},
+                   .wall_now = wall};
+}
+
+bool InitialVerifier::may_create_path(ByteView packet) {
+  if (packet.size() <= kLongDcidAt + spa::kConnectionIdSize) return false;
+  if ((packet[0] & kLongHeader) == 0) {
+    return connection_ids_.verify(packet.subspan(kShortDcidAt, spa::kConnectionIdSize));
+  }
+  if (packet[kLongDcidAt - 1] == spa::kConnectionIdSize &&
+      connection_ids_.verify(packet.subspan(kLongDcidAt, spa::kConnectionIdSize))) {
+    return true;
+  }
+  const auto initial = spa::parse_quic_initial(packet);
+  return initial && verifier_.plausible(spa::Transport::kQuicToken, initial->token);
+}
+
+void InitialVerifier::handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram) {
+  const auto frame = spa::parse_udp_carrier(datagram);
+  if (!frame) return;
+  static_cast<void>(verifier_.verify(now, natt::uv::wall_now(), spa::Transport::kUdp, *frame,
+                                     {.port = port, .binding = {}, .source = from.ip}));
+}
+
+void InitialVerifier::handle_roster_change(const Roster& roster, const RosterChange& change) {
+  for (const Identity& identity : change.removed) verifier_.remove_device(identity);
+  for (const Identity& identity : change.added) put_device(roster, identity);
+  for (const Identity& identity : change.changed) put_device(roster, identity);
+}
+
+}  // namespace natt::tunnel::uv

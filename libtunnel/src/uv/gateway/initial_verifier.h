@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The gateway's door: an Initial is admitted when its token is an SPA frame of a client
+// that the roster lists. Also says which packets may make a new path. Resource type;
+// endpoint and roster outlive it.
+
+#include <natt/endpoint.h>
+#include <natt/roster_store.h>
+#include <natt/spa/connection_id.h>
+#include <natt/spa/verifier.h>
+#include <natt/tunnel/initial_gate.h>
+
+namespace natt::tunnel::uv {
+
+class InitialVerifier final : public InitialGate {
+ public:
+  struct Options {
+    Identity gateway;
+    std::vector<spa::KeyPair> keys;
+    spa::SitePsk psk;
+    // Frames of before this are refused: the nonces of a former run are not remembered.
+    WallTime accept_from;
+  };
+
+  // kRevoked when the roster does not list this gateway with a mask key.
+  [[nodiscard]] static Result<std::unique_ptr<InitialVerifier>> make(Options options, const Roster& roster,
+                                                                     const Endpoint& endpoint, Random& random,
+                                                                     LogSink log);
+  InitialVerifier(const InitialVerifier&) = delete;
+  InitialVerifier& operator=(const InitialVerifier&) = delete;
+
+  [[nodiscard]] std::optional<Admission> admit(Instant now, const InitialInfo& initial, PathId path) override;
+  // A connection id that we made, or an Initial whose token would be opened. Cheap, and no for strangers.
+  [[nodiscard]] bool may_create_path(ByteView packet);
+  // A knock on the tunnel's own port; a grant changes nothing here, each Initial carries its own.
+  void handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram);
+  void handle_roster_change(const Roster& roster, const RosterChange& change);
+  void handle_timeout(Instant now, WallTime wall_now) { verifier_.handle_timeout(now, wall_now); }
+  [[nodiscard]] std::optional<Instant> next_deadline() const { return verifier_.next_deadline(); }
+  [[nodiscard]] const spa::ConnectionIdKey& connection_ids() const { return connection_ids_; }
+  [[nodiscard]] spa::VerifierStats stats() const { return verifier_.stats(); }
+
+ private:
+  InitialVerifier(Options options, const spa::MaskKey& mask, const Endpoint& endpoint, Random& random, LogSink log);
+  void put_device(const Roster& roster, const Identity& identity);
+
+  Identity gateway_;
+  LogSink log_;
+  const Endpoint& endpoint_;
+  spa::ConnectionIdKey connection_ids_;
+  spa::Verifier verifier_;
+};
+
+}  // namespace natt::tunnel::uv

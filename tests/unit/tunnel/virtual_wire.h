@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A wire between one tunnel server and some clients in virtual time: per path latency, jitter
+// (hence reordering), loss, duplication and black-outs. Nothing sleeps. Paths have the same
+// PathId on both ends.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <vector>
+
+#include <natt/tunnel/client.h>
+#include <natt/tunnel/server.h>
+
+#include "support/seeded_random.h"
+
+namespace natt::test {
+
+struct WirePath {
+  Duration latency = std::chrono::milliseconds(10);  // one way
+  Duration jitter{};
+  double loss = 0;
+  double duplication = 0;
+  std::size_t mtu = 1472;
+  bool black = false;
+};
+
+class VirtualWire {
+ public:
+  struct Counters {
+    std::uint64_t to_server = 0;
+    std::uint64_t to_client = 0;
+    std::uint64_t bytes_to_server = 0;
+    std::uint64_t bytes_to_client = 0;
+    std::uint64_t lost = 0;
+    std::size_t largest = 0;
+  };
+
+  VirtualWire(Random& random, tunnel::Server& server) : random_(random), server_(server) {}
+  VirtualWire(const VirtualWire&) = delete;
+  VirtualWire& operator=(const VirtualWire&) = delete;
+
+  // A client and the path it starts on; more paths with join().
+  void attach(tunnel::Client& client, PathId path, WirePath properties = {});
+  void join(tunnel::Client& client, PathId path, WirePath properties = {});
+  void detach(tunnel::Client& client);
+  [[nodiscard]] WirePath& path(PathId id) { return paths_.at(id).properties; }
+
+  // Called after every step, with everything flushed before and after.
+  std::function<void()> on_step;
+  // Sees every packet before it is sent; may change it, false drops it.
+  std::function<bool(bool to_server, PathId path, ByteBuffer& bytes)> tap;
+
+  [[nodiscard]] Instant now() const { return now_; }
+  void flush();
+  // True when `done` held before the time was over.
+  bool run_for(Duration duration, const std::function<bool()>& done = nullptr);
+  void inject_to_server(PathId path, ByteBuffer bytes) { schedule(true, path, std::move(bytes), now_); }
+  void inject_to_client(PathId path, ByteBuffer bytes) { schedule(false, path, std::move(bytes), now_); }
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+
+ private:
+  struct Path {
+    tunnel::Client* client = nullptr;
+    WirePath properties;
+  };
+  struct Packet {
+    Instant at;
+    std::uint64_t order = 0;
+    bool to_server = false;
+    PathId path;
+    ByteBuffer bytes;
+    bool operator>(const Packet& other) const { return std::pair{at, order} > std::pair{other.at, other.order}; }
+  };
+
+  void send(bool to_server, tunnel::PacketBatch& batch);
+  void transmit(bool to_server, PathId path, ByteBuffer bytes);
+  void schedule(bool to_server, PathId path, ByteBuffer bytes, Instant at);
+  void deliver(const Packet& packet);
+  void fire_timers();
+  [[nodiscard]] std::optional<Instant> next_event() const;
+  [[nodiscard]] bool chance(double probability);
+
+  Random& random_;
+  tunnel::Server& server_;
+  std::vector<tunnel::Client*> clients_;
+  std::map<PathId, Path> paths_;
+  std::priority_queue<Packet, std::vector<Packet>, std::greater<>> queue_;
+  Instant now_{std::chrono::seconds(1000)};
+  std::uint64_t order_ = 0;
+  Counters counters_;
+  std::unique_ptr<tunnel::PacketBatch> batch_ = std::make_unique<tunnel::PacketBatch>();
+};
+
+}  // namespace natt::test

@@ -6,7 +6,7 @@
 // object; a connection that does not prove itself is read to nowhere and closed after a
 // random while, so that its closing teaches nothing.
 //
-// Sans-I/O. Resource type, one thread; verifier and random outlive it.
+// Sans-I/O. Resource type, one thread; verifiers and random outlive it.
 //
 //   accept:   if (!admission.handle_accepted(now, id, remote)) close it;
 //   on bytes: admission.handle_bytes(now, wall_now, id, bytes);
@@ -27,14 +27,16 @@
 #include <natt/time.h>
 
 namespace natt::spa {
-class Verifier;
+class VerifierGroup;
 }
 
 namespace natt {
 
 struct SignalAdmissionOptions {
+  // The configured TCP service port: frames are made for it, whatever port a NAT or a test makes of it.
+  std::uint16_t port = 443;
   // Connections that have not proved themselves, the silenced ones included. A further one closes the
-  // oldest silenced one, or is not accepted.
+  // silenced one that would be closed next, or is not accepted.
   std::size_t max_pending = 4096;
   // For both records to arrive (SPA.md 1.4).
   Duration record_timeout = std::chrono::seconds(3);
@@ -71,7 +73,7 @@ struct SignalAdmissionStats {
 
 class SignalAdmission {
  public:
-  SignalAdmission(SignalAdmissionOptions options, spa::Verifier& verifier, Random& random);
+  SignalAdmission(SignalAdmissionOptions options, const spa::VerifierGroup& verifiers, Random& random);
   ~SignalAdmission();
   SignalAdmission(const SignalAdmission&) = delete;
   SignalAdmission& operator=(const SignalAdmission&) = delete;

@@ -26,6 +26,7 @@
 #include <natt/error.h>
 #include <natt/log.h>
 #include <natt/random.h>
+#include <natt/roster_store.h>
 #include <natt/signal_message.h>
 #include <natt/time.h>
 #include <natt/tls_context.h>
@@ -43,6 +44,8 @@ struct SignalClientOptions {
   std::uint64_t boot_id = 0;
   std::uint64_t roster_number = 0;
   std::string software;
+  // When given, the broker's certificate must not be revoked in it. Outlives the client.
+  const RosterStore* roster = nullptr;
   // From the first flight to Welcome (DESIGN section 5).
   Duration handshake_timeout = std::chrono::seconds(5);
   // NATs and firewalls forget idle TCP after no less than minutes (RFC 5382 section 5: 2 h 4 min), mobile

@@ -59,8 +59,9 @@ struct SignalHubOptions {
   std::size_t max_send_queue = 256 * 1024;
   // Nothing heard: two pings and their answers were lost.
   Duration idle_timeout = std::chrono::seconds(70);
-  // A session whose end lost its channel waits this long for it to come back.
-  Duration session_grace = std::chrono::seconds(60);
+  // A session whose end lost its channel waits this long for it to come back: as long as a relay grant lives, since
+  // the tunnel and its relay go on meanwhile.
+  Duration session_grace = kRelayGrantLifetime;
   std::size_t max_sessions = 100'000;
   std::size_t max_sessions_per_client = 64;
   // An offer that is not answered is forgotten.
@@ -128,6 +129,9 @@ struct RelayRequested {
 // Answer with grant_relay() or refuse_relay() to the requester.
 struct RelayRenewalRequested {
   SessionKey key;
+  // False after a restart of this broker: then `client` and `gateway` are empty, and only the sealed grant can
+  // say who they are. Call restore_session() when it does and the requester is one of them.
+  bool known = true;
   Identity client;
   Identity gateway;
   RelayTransport transport = RelayTransport::kUdp;
@@ -149,15 +153,25 @@ struct KeyRenewalReceived {
   Identity identity;
   ByteBuffer payload;
 };
-// The roster dropped the device; its channel and sessions are ended already. The composition ends
-// its relay grants, STUN credentials and SPA registration.
+// The client said how a session is connected, one without an offer included. A claim of an authenticated client about
+// itself: good for counting, nothing else.
+struct SessionReported {
+  SessionKey key;
+  Identity client;
+  Identity gateway;
+  ConnectionType type = ConnectionType::kDirect;
+  std::optional<RelayReason> reason;
+  bool ended = false;
+};
+// The roster dropped the device or revoked a certificate of it; its channel and sessions are ended already. The
+// composition ends its relay grants and STUN credentials; SPA registrations follow the roster.
 struct DeviceRevoked {
   Identity identity;
 };
 
-using HubEvent =
-    std::variant<ChannelOpened, ChannelClosed, GatewayRegistered, SessionOpened, SessionClosed, RelayRequested,
-                 RelayRenewalRequested, StunCredentialsWanted, RosterAcknowledged, KeyRenewalReceived, DeviceRevoked>;
+using HubEvent = std::variant<ChannelOpened, ChannelClosed, GatewayRegistered, SessionOpened, SessionClosed,
+                              RelayRequested, RelayRenewalRequested, StunCredentialsWanted, RosterAcknowledged,
+                              KeyRenewalReceived, SessionReported, DeviceRevoked>;
 
 struct SignalHubStats {
   std::uint64_t handshakes_started = 0;
@@ -202,11 +216,13 @@ class SignalHub {
   // view) and ends channels and sessions of removed and revoked devices at once.
   void handle_roster_change(Instant now, const std::string& site, const RosterChange& change);
 
-  // Answers to events; ignored when the session or channel is gone. `end` is the client or the gateway of
-  // the session: a request is answered with a grant to both, a renewal with one to who asked.
+  // Answers to events; ignored when the channel of `end` is gone. `end` is the client or the gateway of the
+  // session: a request is answered with a grant to both, a renewal with one to who asked.
   void grant_relay(Instant now, const SessionKey& key, const Identity& end, const RelayGrantMessage& grant);
   void refuse_relay(Instant now, const SessionKey& key, const Identity& end, RelayTransport transport,
                     RefusalReason reason);
+  // A session of before a restart, as a sealed grant proves it. Ignored when known or when there are too many.
+  void restore_session(Instant now, const SessionKey& key, const Identity& client, const Identity& gateway);
   void send_stun_credentials(Instant now, ChannelId channel, const StunCredentials& credentials);
   void send_key_renewal(Instant now, ChannelId channel, const KeyRenewal& renewal);
 
@@ -215,6 +231,8 @@ class SignalHub {
   void drain(Instant now, std::chrono::milliseconds within);
   [[nodiscard]] bool is_drained() const;
 
+  // Whether the device has an open channel.
+  [[nodiscard]] bool is_online(const Identity& identity) const;
   [[nodiscard]] std::size_t channel_count() const;
   [[nodiscard]] std::size_t session_count() const;
   [[nodiscard]] const SignalHubStats& stats() const;

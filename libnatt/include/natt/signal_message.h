@@ -22,6 +22,7 @@
 #include <natt/candidate.h>
 #include <natt/error.h>
 #include <natt/identity.h>
+#include <natt/race.h>
 #include <natt/relay_grant.h>
 #include <natt/roster.h>
 #include <natt/signal_types.h>
@@ -113,6 +114,14 @@ struct SessionEnd {  // C,G -> B -> the other end; or B -> C,G
   SessionEndReason reason = SessionEndReason::kClosed;
 };
 
+struct SessionReport {  // C -> B: for the broker's status; the broker acts on nothing in it
+  SessionId session;
+  Identity gateway;
+  ConnectionType type = ConnectionType::kDirect;
+  std::optional<RelayReason> reason;  // with kRelay only
+  bool ended = false;
+};
+
 struct RelayRequest {  // C,G -> B
   SessionId session;
   RelayTransport transport = RelayTransport::kUdp;
@@ -172,7 +181,7 @@ using SignalMessage =
     std::variant<SignalHello, SignalWelcome, GatewayRegistration, GatewayDirectory, OfferMessage, ForwardedOffer,
                  AnswerMessage, OfferRejection, CandidateBatch, PunchStart, SessionEnd, RelayRequest, RelayGrantMessage,
                  RelayRefusal, RelayRenewal, StunCredentialsRequest, StunCredentials, RosterChunk, RosterAck,
-                 KeyRenewal, DrainNotice, Ping, Pong>;
+                 KeyRenewal, DrainNotice, Ping, Pong, SessionReport>;
 
 // Stable lower-case name for logs: "hello", "offer", "relay-grant".
 [[nodiscard]] std::string_view name_of(const SignalMessage& message);

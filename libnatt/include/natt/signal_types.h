@@ -72,6 +72,7 @@ enum class RefusalReason : std::uint8_t {
 };
 [[nodiscard]] std::string_view to_string(RefusalReason reason);
 
+// About signaling and relay. A tunnel that is alive without them stays, except for kRevoked.
 enum class SessionEndReason : std::uint8_t {
   kClosed = 1,    // an end closed it
   kPeerGone = 2,  // the other end's channel did not come back in time

@@ -236,6 +236,24 @@ Decoded decode(const wire::Pong& in) {
   return Pong{in.id(), *time};
 }
 
+// The enumerators' numbers are on the wire, plus one: they only grow at the end.
+static_assert(static_cast<int>(ConnectionType::kRelay) == 2 && static_cast<int>(RelayReason::kSlower) == 10);
+
+Decoded decode(const wire::SessionReport& in) {
+  const auto session = get_session(in.session());
+  SessionReport out;
+  if (!session || !get_device(in.gateway(), Role::kGateway, out.gateway) || in.type() < 1 || in.type() > 3 ||
+      in.reason() > static_cast<std::uint32_t>(RelayReason::kSlower) + 1) {
+    return {};
+  }
+  out.session = *session;
+  out.type = static_cast<ConnectionType>(in.type() - 1);
+  if (in.reason() != 0) out.reason = static_cast<RelayReason>(in.reason() - 1);
+  if (out.reason && out.type != ConnectionType::kRelay) return {};
+  out.ended = in.ended();
+  return out;
+}
+
 }  // namespace
 
 Decoded decode_signal(const wire::Message& in) {
@@ -263,6 +281,7 @@ Decoded decode_signal(const wire::Message& in) {
     case wire::Message::kDrainNotice: return decode(in.drain_notice());
     case wire::Message::kPing: return decode(in.ping());
     case wire::Message::kPong: return decode(in.pong());
+    case wire::Message::kSessionReport: return decode(in.session_report());
     case wire::Message::KIND_NOT_SET: return std::nullopt;
   }
   return std::nullopt;

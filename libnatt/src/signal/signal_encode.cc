@@ -175,6 +175,15 @@ void encode(const Pong& in, wire::Message& message) {
   message.mutable_pong()->set_broker_time_ms(to_wire_time(in.broker_time));
 }
 
+void encode(const SessionReport& in, wire::Message& message) {
+  wire::SessionReport& out = *message.mutable_session_report();
+  put_session(in.session, out);
+  out.set_gateway(in.gateway.uri());
+  out.set_type(static_cast<std::uint32_t>(in.type) + 1);
+  out.set_reason(in.reason ? static_cast<std::uint32_t>(*in.reason) + 1 : 0);
+  out.set_ended(in.ended);
+}
+
 }  // namespace
 
 void encode_signal(const SignalMessage& message, wire::Message& out) {

@@ -37,7 +37,8 @@ constexpr std::array<std::string_view, std::variant_size_v<SignalMessage>> kName
                                                                                      "key-renewal",
                                                                                      "drain-notice",
                                                                                      "ping",
-                                                                                     "pong"};
+                                                                                     "pong",
+                                                                                     "session-report"};
 
 }  // namespace
 

@@ -81,12 +81,14 @@ class Socks5 {
  private:
   enum class State : std::uint8_t { kGreeting, kAuthentication, kRequest, kConnecting, kDone };
 
+  // Each says whether a message was taken and the next one may be there.
   bool step();
   bool handle_greeting();
   bool handle_authentication();
   bool handle_request();
-  void refuse(SocksReply code, std::string reason);
-  void fail(std::string reason);
+  // End the connection; always false.
+  bool refuse(SocksReply code, std::string reason);
+  bool fail(std::string reason);
   void transition_to(State state);
   void consume(std::size_t count);
 

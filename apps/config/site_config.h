@@ -58,8 +58,10 @@ struct SiteConfig {
   std::vector<SpaKey> spa_keys;  // newest first, at least one
   Secret<32> psk;               // the site PSK of SPA.md 1.1
 
-  std::vector<BrokerPeer> brokers;    // of a client or gateway: at least one
-  std::vector<GatewayPeer> gateways;  // of a client; may be empty (the roster names them all)
+  // `[[site.broker]]`, `[[site.gateway]]`: other addresses than the roster's (a forwarded port,
+  // a split horizon). Mostly empty; brokers_of() and gateways_of() of site_material.h put both together.
+  std::vector<BrokerPeer> brokers;
+  std::vector<GatewayPeer> gateways;
 
   // The signed roster as it was when the file was written.
   ByteBuffer roster;

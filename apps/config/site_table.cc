@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "apps/config/address_block.h"
 #include "apps/config/base64.h"
 #include "apps/config/program_tables.h"
+#include "apps/config/site_material.h"
 
 namespace natt::config {
 namespace {
@@ -46,22 +48,25 @@ std::string read_pem(TableReader& table, std::string_view key, std::string_view 
   return std::move(*text);
 }
 
+// "GENERATION:BASE64".
+std::optional<SpaKey> parse_spa_key(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto generation = parse_port(text.substr(0, colon));  // the same range: 1 to 65535
+  const auto secret = parse_secret(text.substr(colon + 1));
+  if (!generation || !secret) return std::nullopt;
+  return SpaKey{*generation, *secret};
+}
+
 std::vector<SpaKey> read_spa_keys(TableReader& site) {
-  std::vector<SpaKey> keys;
-  site.require("spa_key");
-  for (TableReader& table : site.tables("spa_key", kMaxSpaKeys)) {
-    SpaKey key;
-    table.require("generation");
-    table.require("secret");
-    key.generation = static_cast<std::uint16_t>(table.integer("generation", 1, 65535).value_or(1));
-    if (const auto secret = table.parsed("secret", parse_secret, kSecretForm)) key.secret = *secret;
-    const auto same = [&key](const SpaKey& other) { return other.generation == key.generation; };
-    if (std::any_of(keys.begin(), keys.end(), same)) table.complain("generation", "is listed twice");
-    table.finish();
-    keys.push_back(std::move(key));
-  }
+  site.require("spa_keys");
+  auto keys = site.parsed_list("spa_keys", kMaxSpaKeys, parse_spa_key,
+                               "\"GENERATION:KEY\" with 32 octets in base64, as nattctl writes them");
   std::sort(keys.begin(), keys.end(), [](const SpaKey& a, const SpaKey& b) { return a.generation > b.generation; });
-  if (keys.empty()) site.complain("spa_key", "needs at least one key");
+  if (keys.empty()) site.complain("spa_keys", "needs at least one key");
+  if (keys.size() == 2 && keys[0].generation == keys[1].generation) {
+    site.complain("spa_keys", "has two keys of one generation");
+  }
   return keys;
 }
 
@@ -135,6 +140,14 @@ void read_keys(TableReader& table, SiteConfig& site) {
   if (const auto psk = table.parsed("psk", parse_secret, kSecretForm)) site.psk = *psk;
 }
 
+// Complains at the first of the keys that the error is about.
+void check_material(TableReader& table, const SiteConfig& site) {
+  const auto credentials = make_credentials(site);
+  if (credentials) return;
+  const bool is_roster = credentials.error().message.starts_with("roster");
+  table.complain(is_roster ? "roster" : "certificate", credentials.error().message);
+}
+
 SiteConfig read_site(TableReader& table, const std::filesystem::path& file, Role role) {
   SiteConfig site;
   read_identity(table, site, role);
@@ -146,6 +159,7 @@ SiteConfig read_site(TableReader& table, const std::filesystem::path& file, Role
   site.roster = table.parsed("roster", base64_decode, "the signed roster in base64, as nattctl writes it").value_or(ByteBuffer{});
   site.roster_file = resolve_path(table.text("roster_file").value_or("roster"), file);
   table.finish();
+  if (!table.has_failed()) check_material(table, site);
   return site;
 }
 

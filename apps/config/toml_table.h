@@ -50,6 +50,8 @@ class TableReader {
   // An integer or a string, for values that may be written both ways.
   [[nodiscard]] const toml::node* node(std::string_view key);
 
+  // Whether anything in the file was complained about.
+  [[nodiscard]] bool has_failed() const { return complaints_->first().has_value(); }
   [[nodiscard]] bool has(std::string_view key) const { return table_->contains(key); }
   // Complains at the line of the key, or of the table when the key is missing.
   void complain(std::string_view key, std::string_view sentence);

@@ -12,15 +12,21 @@
 // Resolve a name once, check, and dial only what the decision returns. Immutable
 // after construction: on reload build a new one and check what is running again.
 
+#include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <natt/address.h>
 #include <natt/identity.h>
 
 #include "apps/gateway/entitlement_rule.h"
+#include "apps/gateway/never_list.h"
+
+namespace natt::tunnel {
+struct FlowKey;
+struct InnerPacket;
+}
 
 namespace natt::gateway {
 
@@ -40,15 +46,6 @@ struct Decision {
   std::vector<IpAddress> addresses;  // what may be dialled, in the order given; empty when denied
 };
 
-// Addresses that only an exact rule opens (and never a host name alone), beside the
-// fixed ones: unspecified, loopback, link-local, multicast, broadcast, reserved, cloud metadata.
-struct NeverList {
-  std::vector<IpAddress> own;      // every address of this host, the gateway's public ones too
-  std::vector<IpAddress> brokers;
-  // Tunnel addresses of the clients: client to client is denied whatever the rules say.
-  std::vector<IpPrefix> pool;
-};
-
 class Entitlements {
  public:
   Entitlements(std::string site, std::vector<Entitlement> entitlements, NeverList never);
@@ -58,12 +55,21 @@ class Entitlements {
   [[nodiscard]] bool knows(const Identity& client) const;
   [[nodiscard]] Decision check_dial(const Identity& client, const DialTarget& target) const;
 
+  // A packet out of a client's tunnel, on its way to the protected network. `assigned` are
+  // the client's own tunnel addresses, as handed out. Packets the other way are not checked
+  // here: only known flows return (natt/tunnel/flow_table.h).
+  [[nodiscard]] Decision check_packet(const Identity& client, const std::vector<IpAddress>& assigned,
+                                      const tunnel::InnerPacket& packet) const;
+
  private:
+  using Rules = std::vector<const Rule*>;
+  struct Ask;
   struct Verdict;
-  [[nodiscard]] std::vector<const Rule*> rules_of(const Identity& client) const;
-  [[nodiscard]] Verdict check_address(const std::vector<const Rule*>& rules, const DialTarget& target,
-                                      const IpAddress& address) const;
-  [[nodiscard]] std::optional<std::string_view> never(const IpAddress& address) const;
+
+  [[nodiscard]] Rules rules_of(const Identity& client) const;
+  [[nodiscard]] Verdict check_address(const Rules& rules, const Ask& ask, const IpAddress& address) const;
+  [[nodiscard]] Verdict check_plain(const Rules& rules, const Ask& ask, const IpAddress& address) const;
+  [[nodiscard]] Decision check_flow(const Rules& rules, const tunnel::FlowKey& flow) const;
 
   std::string site_;
   std::vector<Entitlement> entitlements_;

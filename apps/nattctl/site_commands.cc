@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/nattctl/site_commands.h"
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include <natt/random.h>
+
+#include "apps/gateway/entitlement_rule.h"
+#include "apps/nattctl/device_argument.h"
+#include "apps/nattctl/registrar.h"
+
+namespace natt::ctl {
+namespace {
+
+tl::unexpected<Error> complain(std::string message) {
+  return fail(std::make_error_code(std::errc::invalid_argument), std::move(message));
+}
+
+WallTime clock_now() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return WallTime(std::chrono::duration_cast<std::chrono::milliseconds>(now));
+}
+
+Result<config::TunnelProtocol> parse_protocol(const std::string& text) {
+  if (text == "quic") return config::TunnelProtocol::kQuic;
+  if (text == "tls") return config::TunnelProtocol::kTls;
+  if (text == "dtls") {
+    return complain("--protocol: DTLS is not supported as site tunnel protocol with NAT traversal; select QUIC (quic) or TLS (tls)");
+  }
+  return complain(fmt::format("--protocol: \"{}\" is neither quic nor tls", text));
+}
+
+Result<config::SpaMode> parse_mode(const std::string& text) {
+  if (text == "udp-tcp") return config::SpaMode::kUdpTcp;
+  if (text == "tcp") return config::SpaMode::kTcp;
+  return complain(fmt::format("--spa-mode: \"{}\" is neither udp-tcp nor tcp", text));
+}
+
+Result<SiteRecord> make_record(const InitArguments& arguments, Random& random) {
+  SiteRecord record;
+  if (!is_valid_name(arguments.site)) {
+    return complain(fmt::format("--site: \"{}\" is no site name: 1 to 63 characters out of a-z, 0-9 and -", arguments.site));
+  }
+  record.name = arguments.site;
+  record.first_broker = arguments.broker_name;
+  const auto protocol = parse_protocol(arguments.protocol);
+  if (!protocol) return tl::unexpected(protocol.error());
+  record.protocol = *protocol;
+  const auto mode = parse_mode(arguments.spa_mode);
+  if (!mode) return tl::unexpected(mode.error());
+  record.spa_mode = *mode;
+  for (const std::string& text : arguments.allow) {
+    auto rule = gateway::parse_rule(text);
+    if (!rule) return complain(fmt::format("--allow \"{}\": {}", text, rule.error().message));
+    record.allow.push_back(std::move(rule->text));
+  }
+  record.psk = Secret<32>(std::span<const std::uint8_t, 32>(random.bytes<32>()));
+  return record;
+}
+
+Result<std::vector<Enrollment>> broker_enrollments(const InitArguments& arguments) {
+  std::vector<Enrollment> enrollments;
+  const auto address = parse_address_argument(arguments.broker_address, "--broker-address");
+  if (!address) return tl::unexpected(address.error());
+  enrollments.push_back({Role::kBroker, arguments.broker_name, {*address}, arguments.broker_dns_port});
+  for (const std::string& text : arguments.brokers) {
+    auto broker = parse_device_argument(text, "--broker");
+    if (!broker) return tl::unexpected(std::move(broker.error()));
+    if (!broker->address) return complain(fmt::format("--broker: \"{}\" needs an address: NAME=ADDRESS", text));
+    enrollments.push_back({Role::kBroker, broker->name, {*broker->address}, arguments.broker_dns_port});
+  }
+  return enrollments;
+}
+
+Result<std::vector<Enrollment>> gateway_enrollments(const InitArguments& arguments) {
+  std::vector<Enrollment> enrollments;
+  for (const std::string& text : arguments.gateways) {
+    auto gateway = parse_device_argument(text, "--gateway");
+    if (!gateway) return tl::unexpected(std::move(gateway.error()));
+    Enrollment enrollment{.role = Role::kGateway, .name = gateway->name, .addresses = {}};
+    if (gateway->address) enrollment.addresses.push_back(*gateway->address);
+    enrollments.push_back(std::move(enrollment));
+  }
+  if (arguments.gateway_address.empty()) return enrollments;
+  if (enrollments.size() != 1) {
+    return complain("--gateway-address: goes with exactly one --gateway; write --gateway NAME=ADDRESS for several");
+  }
+  const auto address = parse_address_argument(arguments.gateway_address, "--gateway-address");
+  if (!address) return tl::unexpected(address.error());
+  enrollments.front().addresses.push_back(*address);
+  return enrollments;
+}
+
+Result<void> enroll_all(Registrar& registrar, const InitArguments& arguments) {
+  auto enrollments = broker_enrollments(arguments);
+  if (!enrollments) return tl::unexpected(std::move(enrollments.error()));
+  const auto gateways = gateway_enrollments(arguments);
+  if (!gateways) return tl::unexpected(gateways.error());
+  enrollments->insert(enrollments->end(), gateways->begin(), gateways->end());
+  for (const std::string& name : arguments.clients) {
+    enrollments->push_back({.role = Role::kClient, .name = name, .addresses = {}});
+  }
+  for (const Enrollment& enrollment : *enrollments) {
+    if (auto enrolled = registrar.enroll(enrollment); !enrolled) return enrolled;
+  }
+  return {};
+}
+
+void say_files(const Registrar& registrar, const std::filesystem::path& dir) {
+  fmt::print("site {}: {} devices, roster number {}\n", registrar.record().name, registrar.roster().devices.size(),
+             registrar.roster().number);
+  for (const RosterDevice& device : registrar.roster().devices) {
+    fmt::print("  {:8} {:20} {}\n", to_string(device.identity.role), device.identity.name,
+               (dir / registrar.file_of(device.identity)).string());
+  }
+}
+
+// Opens the site, lets `change` work on it and saves. The folder stays locked meanwhile.
+template <typename Change>
+Result<void> with_site(const std::filesystem::path& dir, Change change) {
+  auto folder = SiteFolder::open(dir);
+  if (!folder) return tl::unexpected(std::move(folder.error()));
+  SystemRandom random;
+  auto registrar = Registrar::open(**folder, clock_now(), random);
+  if (!registrar) return tl::unexpected(std::move(registrar.error()));
+  return change(**registrar);
+}
+
+void say_roster(const Registrar& registrar, const std::filesystem::path& dir) {
+  fmt::print("roster number {} is in {}; copy it beside the broker's file, which passes it on\n",
+             registrar.roster().number, (dir / "roster").string());
+}
+
+Result<Enrollment> enrollment_of(const EnrollArguments& arguments) {
+  if (!arguments.client.empty()) return Enrollment{.role = Role::kClient, .name = arguments.client, .addresses = {}};
+  const bool is_gateway = !arguments.gateway.empty();
+  auto device = parse_device_argument(is_gateway ? arguments.gateway : arguments.broker, is_gateway ? "--gateway" : "--broker");
+  if (!device) return tl::unexpected(std::move(device.error()));
+  if (!is_gateway && !device->address) return complain("--broker: needs an address: NAME=ADDRESS");
+  Enrollment enrollment{.role = is_gateway ? Role::kGateway : Role::kBroker,
+                        .name = std::move(device->name),
+                        .addresses = {},
+                        .dns_port = arguments.broker_dns_port};
+  if (device->address) enrollment.addresses.push_back(*device->address);
+  return enrollment;
+}
+
+}  // namespace
+
+Result<void> run_init(const InitArguments& arguments) {
+  SystemRandom random;
+  // Everything that can be wrong with the command line is found before the folder is touched.
+  auto record = make_record(arguments, random);
+  if (!record) return tl::unexpected(std::move(record.error()));
+  auto folder = SiteFolder::create(arguments.dir);
+  if (!folder) return tl::unexpected(std::move(folder.error()));
+  auto registrar = Registrar::create(**folder, std::move(*record), clock_now(), random);
+  if (!registrar) return tl::unexpected(std::move(registrar.error()));
+  if (auto enrolled = enroll_all(**registrar, arguments); !enrolled) return enrolled;
+  for (const RosterDevice& device : (*registrar)->roster().devices) {
+    const std::string name = (*registrar)->file_of(device.identity);
+    if ((*folder)->has(name)) return complain(fmt::format("{}: is there already; name a new folder", (arguments.dir / name).string()));
+  }
+  if (auto saved = (*registrar)->save(); !saved) return saved;
+  say_files(**registrar, arguments.dir);
+  if (arguments.allow.empty() && !arguments.gateways.empty()) {
+    fmt::print("no --allow was given: clients reach nothing until the gateway's file has an [[entitlement]]\n");
+  }
+  return {};
+}
+
+Result<void> run_enroll(const EnrollArguments& arguments) {
+  const auto enrollment = enrollment_of(arguments);
+  if (!enrollment) return tl::unexpected(enrollment.error());
+  return with_site(arguments.dir, [&](Registrar& registrar) -> Result<void> {
+    const Identity identity{registrar.record().name, enrollment->role, enrollment->name};
+    if (auto enrolled = registrar.enroll(*enrollment); !enrolled) return enrolled;
+    if (auto saved = registrar.save(); !saved) return saved;
+    fmt::print("enrolled {}: copy {} to its host\n", identity.uri(), (arguments.dir / registrar.file_of(identity)).string());
+    if (identity.role == Role::kGateway && registrar.record().allow.empty()) {
+      fmt::print("nothing is allowed: clients reach nothing until its file has an [[entitlement]]\n");
+    }
+    say_roster(registrar, arguments.dir);
+    return {};
+  });
+}
+
+Result<void> run_renew(const std::filesystem::path& dir, const std::string& name) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<void> {
+    const auto identity = registrar.find(name);
+    if (!identity) return tl::unexpected(identity.error());
+    if (auto renewed = registrar.renew(*identity); !renewed) return renewed;
+    if (auto saved = registrar.save(); !saved) return saved;
+    say_roster(registrar, dir);
+    fmt::print("renewed {}: then copy {} to its host; its old keys work until it is renewed again\n", identity->uri(),
+               (dir / registrar.file_of(*identity)).string());
+    return {};
+  });
+}
+
+Result<void> run_revoke(const std::filesystem::path& dir, const std::string& name) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<void> {
+    if (registrar.was_revoked(name)) {
+      fmt::print("{} is revoked already\n", name);
+      say_roster(registrar, dir);
+      return {};
+    }
+    const auto identity = registrar.find(name);
+    if (!identity) return tl::unexpected(identity.error());
+    if (auto revoked = registrar.revoke(*identity); !revoked) return revoked;
+    if (auto saved = registrar.save(); !saved) return saved;
+    fmt::print("revoked {}; its file {} is worthless now\n", identity->uri(),
+               (dir / registrar.file_of(*identity)).string());
+    say_roster(registrar, dir);
+    return {};
+  });
+}
+
+Result<void> run_sign(const std::filesystem::path& dir) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<void> {
+    if (auto saved = registrar.save(); !saved) return saved;
+    say_roster(registrar, dir);
+    return {};
+  });
+}
+
+}  // namespace natt::ctl

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// init, enroll, renew, revoke and sign: what the command line gave, checked and done.
+// Each prints what it did on stdout; errors are one sentence for stderr.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <natt/error.h>
+
+namespace natt::ctl {
+
+struct InitArguments {
+  std::filesystem::path dir;
+  std::string site;
+  std::string broker_address;
+  std::string broker_name = "b1";
+  std::vector<std::string> brokers;  // further ones, NAME=ADDRESS
+  std::uint16_t broker_dns_port = 53;
+  std::vector<std::string> gateways;  // NAME or NAME=ADDRESS
+  std::string gateway_address;        // of the only gateway
+  std::vector<std::string> clients;
+  std::string protocol = "quic";
+  std::string spa_mode = "udp-tcp";
+  std::vector<std::string> allow;
+};
+
+// Exactly one of the three names.
+struct EnrollArguments {
+  std::filesystem::path dir;
+  std::string client;
+  std::string gateway;  // NAME or NAME=ADDRESS
+  std::string broker;   // NAME=ADDRESS
+  std::uint16_t broker_dns_port = 53;
+};
+
+[[nodiscard]] Result<void> run_init(const InitArguments& arguments);
+[[nodiscard]] Result<void> run_enroll(const EnrollArguments& arguments);
+[[nodiscard]] Result<void> run_renew(const std::filesystem::path& dir, const std::string& name);
+[[nodiscard]] Result<void> run_revoke(const std::filesystem::path& dir, const std::string& name);
+// Signs the roster again with a new next-update time.
+[[nodiscard]] Result<void> run_sign(const std::filesystem::path& dir);
+
+}  // namespace natt::ctl

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Structured: the input chooses operations on a verifier with four devices, in virtual
+// time: knock, replay, damage, let time pass, set the clock, enroll, renew, revoke.
+// Invariants: no frame is granted twice (but for retransmitted Initials), nothing is
+// granted to a device that is not enrolled, and a damaged frame is never granted.
+#include <cstdlib>
+#include <set>
+
+#include <natt/spa/knocker.h>
+#include <natt/spa/udp_carrier.h>
+#include <natt/spa/verifier.h>
+#include <tests/support/seeded_random.h>
+
+using namespace natt;
+using namespace natt::spa;
+
+namespace {
+
+constexpr std::size_t kDevices = 4;
+const Identity kBroker{"hq", Role::kBroker, "b1"};
+
+struct World {
+  test::SeededRandom random{1};
+  KeyPair broker_keys = KeyPair::generate(random);
+  SitePsk psk{random.bytes<32>()};
+  MaskKey mask{random.bytes<16>()};
+  Instant now{std::chrono::hours(1)};
+  WallTime wall{std::chrono::seconds(64 * 27'600'000)};
+  std::vector<KeyPair> keys;
+  std::vector<std::unique_ptr<Knocker>> knockers;
+  std::unique_ptr<Verifier> verifier;
+  std::array<bool, kDevices> enrolled{};
+  std::vector<Frame> sent;
+  std::set<Frame> granted;
+
+  static Identity device(std::size_t i) {
+    return {"hq", i == 3 ? Role::kGateway : Role::kClient, "d" + std::to_string(i)};
+  }
+
+  World() {
+    VerifierOptions options{.identity = kBroker, .psk = psk, .mask = mask, .client_nonces_per_slot = 64};
+    options.keys.push_back(KeyPair::from_secret(broker_keys.secret()));
+    verifier = std::make_unique<Verifier>(std::move(options), random);
+    for (std::size_t i = 0; i < kDevices; ++i) {
+      keys.push_back(KeyPair::generate(random));
+      const auto pair =
+          PairKey::derive(keys[i], broker_keys.public_key(), DeviceId::of(device(i)), DeviceId::of(kBroker), psk);
+      const KnockerOptions made{.device = device(i), .verifier = kBroker, .mask = mask, .key_generation = 1};
+      knockers.push_back(std::make_unique<Knocker>(made, *pair, random));
+    }
+    verifier->handle_timeout(now, wall);
+  }
+
+  void submit(const Frame& frame, bool damaged) {
+    const auto grant = verifier->verify(now, wall, Transport::kUdp, frame, {.port = 443});
+    if (!grant) return;
+    if (damaged || !granted.insert(frame).second) std::abort();
+    for (std::size_t i = 0; i < kDevices; ++i) {
+      if (*grant->identity == device(i) && !enrolled[i]) std::abort();
+    }
+  }
+
+  void knock(std::size_t i, int skew) {
+    const auto datagram = knockers[i]->make_udp_knock(wall + std::chrono::seconds(skew), knockers[i]->next_knock_id());
+    sent.push_back(*parse_udp_carrier(datagram));
+    submit(sent.back(), false);
+  }
+
+  void put(std::size_t i, bool renewed) {
+    const std::array<DeviceKey, 2> both{DeviceKey{1, keys[i].public_key()},
+                                        DeviceKey{2, keys[(i + 1) % kDevices].public_key()}};
+    if (verifier->put_device(device(i), std::span(both).first(renewed ? 2 : 1))) enrolled[i] = true;
+  }
+
+  void remove(std::size_t i) {
+    if (verifier->remove_device(device(i)) != enrolled[i]) std::abort();
+    enrolled[i] = false;
+  }
+
+  void pass(Duration by) {
+    now += by;
+    wall += std::chrono::duration_cast<std::chrono::milliseconds>(by);
+    verifier->handle_timeout(now, wall);
+  }
+
+  void set_clock(int seconds) {
+    wall = std::max(wall + std::chrono::seconds(seconds), WallTime(std::chrono::hours(1)));
+    verifier->handle_timeout(now, wall);
+  }
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  World world;
+  const std::size_t operations = std::min<std::size_t>(size / 2, 500);
+  for (std::size_t at = 0; at < operations; ++at) {
+    const std::uint8_t operation = data[2 * at];
+    const std::uint8_t argument = data[2 * at + 1];
+    const std::size_t device = operation / 16 % kDevices;
+    const auto signed_argument = static_cast<std::int8_t>(argument);
+    switch (operation % 16) {
+      case 0: world.put(device, argument % 2 == 1); break;
+      case 1: world.remove(device); break;
+      case 2: world.knock(device, signed_argument); break;
+      case 3: world.knock(device, 0); break;
+      case 4: world.pass(std::chrono::milliseconds(10 * argument)); break;
+      case 5: world.pass(std::chrono::seconds(argument)); break;
+      case 6: world.set_clock(signed_argument * 8); break;
+      case 7: world.set_clock(signed_argument * 100'000); break;
+      default:
+        if (world.sent.empty()) break;
+        Frame frame = world.sent[argument % world.sent.size()];
+        const bool damaged = operation % 16 >= 12;
+        if (damaged) frame[argument % kFrameSize] ^= static_cast<std::uint8_t>(1 + operation / 16);
+        world.submit(frame, damaged);
+    }
+    while (world.verifier->poll_event()) {
+    }
+  }
+  return 0;
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A token bucket on a passed-in clock. Value type; holds no more than three words.
+// A token bucket on a passed-in clock. Value type.
 
 #include <algorithm>
 #include <cstdint>
@@ -41,28 +41,28 @@ class TokenBucket {
     }
     if (now <= last_) return;
     const auto elapsed = static_cast<std::uint64_t>((now - last_).count());
-    // Longer than it takes to fill: also keeps the product below 2^64.
+    last_ = now;
+    // Longer than it takes to fill: also keeps seconds * rate below 2^64.
     if (elapsed / kNanosecondsPerSecond >= burst_ / rate_ + 1) {
       tokens_ = burst_;
-      last_ = now;
+      carry_ = 0;
       return;
     }
     const std::uint64_t seconds = elapsed / kNanosecondsPerSecond;
     const std::uint64_t rest = elapsed % kNanosecondsPerSecond;
-    // Rates up to 2^34 a second fit rest * rate; beyond, count in microseconds.
-    const std::uint64_t part = rate_ < (std::uint64_t{1} << 34) ? rest * rate_ / kNanosecondsPerSecond
-                                                                : rest / 1000 * (rate_ / 1'000'000);
-    const std::uint64_t earned = seconds * rate_ + part;
-    if (earned == 0) return;  // keep `last_`, so that small steps add up
+    const Wide part = static_cast<Wide>(rest) * rate_ + carry_;
+    carry_ = static_cast<std::uint64_t>(part % kNanosecondsPerSecond);
+    const std::uint64_t earned = seconds * rate_ + static_cast<std::uint64_t>(part / kNanosecondsPerSecond);
     tokens_ = std::min(burst_, tokens_ + earned);
-    last_ = now;
   }
 
+  __extension__ using Wide = unsigned __int128;
   static constexpr std::uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
   std::uint64_t rate_ = 0;
   std::uint64_t burst_ = 0;
   std::uint64_t tokens_ = 0;
+  std::uint64_t carry_ = 0;  // a part of a token, in 1/10^9
   Instant last_{};
   bool started_ = false;
 };

@@ -46,16 +46,21 @@ void PathLiveness::release(Instant now, Random& random) {
 }
 
 void PathLiveness::sent(Instant now) {
-  if (!in_use_ || waiting_since_) return;
-  waiting_since_ = now;
-  next_check_ = std::min(next_check_, now + std::max(options_.silent_probe_after, scaled(smoothed_rtt_, 1.5)));
+  if (in_use_ && !waiting_since_) waiting_since_ = now;
 }
 
 void PathLiveness::check_sent(Instant now, Random& random) {
   if (unanswered_ > 0) count_check(1);  // the one before
   if (in_use_ && !waiting_since_) waiting_since_ = now;
   ++unanswered_;
+  last_check_ = now;
   next_check_ = now + std::min(retry_pause(), regular_pause(random));
+}
+
+Instant PathLiveness::next_check() const {
+  if (!waiting_since_ || last_check_ >= *waiting_since_) return next_check_;
+  const Duration patience = std::max(options_.silent_probe_after, scaled(smoothed_rtt_, 1.5));
+  return std::min(next_check_, *waiting_since_ + patience);
 }
 
 PathLiveness::Change PathLiveness::handle_timeout(Instant now) {
@@ -66,7 +71,7 @@ PathLiveness::Change PathLiveness::handle_timeout(Instant now) {
 }
 
 Instant PathLiveness::next_deadline() const {
-  Instant next = std::min(next_check_, consent_until_);
+  Instant next = std::min(next_check(), consent_until_);
   if (in_use_ && !silent_ && waiting_since_) next = std::min(next, *waiting_since_ + silent_after());
   return next;
 }

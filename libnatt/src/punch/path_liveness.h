@@ -44,7 +44,7 @@ class PathLiveness {
   void defer_check(Instant until) { next_check_ = until; }
   [[nodiscard]] Change handle_timeout(Instant now);
 
-  [[nodiscard]] Instant next_check() const { return next_check_; }
+  [[nodiscard]] Instant next_check() const;
   [[nodiscard]] Instant next_deadline() const;
   // A check was sent and nothing was heard since: further ones are probes of an address that may be gone.
   [[nodiscard]] bool unanswered() const { return unanswered_ > 0; }
@@ -67,6 +67,7 @@ class PathLiveness {
   Instant consent_until_{};
   Instant next_check_{};
   std::optional<Instant> waiting_since_;  // something of ours waits for an answer
+  Instant last_check_{};
   std::uint32_t unanswered_ = 0;
   Duration rtt_{};
   Duration smoothed_rtt_{};

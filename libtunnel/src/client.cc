@@ -91,6 +91,12 @@ class Client::Impl {
     ids.add(given.scid);
   }
 
+  // The site's name is the :authority of extended CONNECT: a gateway has no host name.
+  [[nodiscard]] Result<StreamId> open(Protocol protocol, const Authority& target) {
+    if (!connection->is_alive()) return fail(Errc::kClosed, "the tunnel is closed");
+    return connection->http().open(protocol, target, options.expectation.site);
+  }
+
   ClientOptions options;
   ChunkPool chunks;
   DatagramQueue received;
@@ -146,18 +152,9 @@ std::optional<ClientEvent> Client::poll_event() {
   return to_client_event(std::move(*event));
 }
 
-// The name by which the gateway is the :authority of extended CONNECT; it has no host name.
-Result<StreamId> Client::open_tcp(const Authority& target) {
-  return impl_->connection->http().open(Protocol::kTcp, target, {});
-}
-
-Result<StreamId> Client::open_udp(const Authority& target) {
-  return impl_->connection->http().open(Protocol::kUdp, target, impl_->options.expectation.site);
-}
-
-Result<StreamId> Client::open_ip() {
-  return impl_->connection->http().open(Protocol::kIp, {}, impl_->options.expectation.site);
-}
+Result<StreamId> Client::open_tcp(const Authority& target) { return impl_->open(Protocol::kTcp, target); }
+Result<StreamId> Client::open_udp(const Authority& target) { return impl_->open(Protocol::kUdp, target); }
+Result<StreamId> Client::open_ip() { return impl_->open(Protocol::kIp, {}); }
 
 Result<void> Client::migrate(Instant now, PathId path, MigrationKind kind) {
   if (!path) return fail(Errc::kInvalid, "there is no path to change to");

@@ -6,8 +6,8 @@
 namespace natt::tunnel {
 
 MutableBytes PacketBatch::next_slot(std::size_t largest) {
-  if (count_ == 0) return {storage_.data() + kHeadroom, std::min(largest, storage_.size() - kHeadroom)};
-  const std::size_t begin = offset(count_) + kHeadroom;
+  if (count_ == 0) return {storage_.data(), std::min(largest, storage_.size())};
+  const std::size_t begin = offset(count_);
   if (count_ == kMaxPackets || last_size_ < segment_size_ || begin + segment_size_ > storage_.size()) return {};
   return {storage_.data() + begin, segment_size_};
 }

@@ -94,10 +94,11 @@ tl::expected<ngtcp2_ssize, PacketWriter::Failure> PacketWriter::write_datagrams(
     // Context id 0 follows. ngtcp2 only reads.
     const std::array<ngtcp2_vec, 2> parts{
         {{prefix.data(), id_size + 1}, {const_cast<std::uint8_t*>(datagram->payload.data()), datagram->payload.size()}}};
+    const std::size_t part_count = datagram->payload.empty() ? 1 : 2;  // ngtcp2 asserts that none is empty
     int accepted = 0;
     const ngtcp2_ssize size = ngtcp2_conn_writev_datagram(quic_, &slot.path.path, &slot.info, slot.bytes.data(),
                                                           slot.bytes.size(), &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE,
-                                                          0, parts.data(), parts.size(), slot.now);
+                                                          0, parts.data(), part_count, slot.now);
     const bool refused = size == NGTCP2_ERR_INVALID_ARGUMENT || size == NGTCP2_ERR_INVALID_STATE;
     if (refused) ++datagrams_dropped_;
     if (accepted != 0 || refused) datagrams_.pop();

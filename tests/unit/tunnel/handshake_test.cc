@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "unit/tunnel/tunnel_fixture.h"
 
@@ -20,26 +21,283 @@ TEST_CASE("tunnel: client and gateway know each other after the handshake", "[tu
   CHECK(fixture.server->stats().connections == 1);
 }
 
-TEST_CASE("tunnel: bytes go both ways and half-close reaches the other end", "[tunnel][stream]") {
+TEST_CASE("tunnel: a client refuses a gateway that is not the expected one", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  TunnelFixture::ClientSetup setup;
+  setup.gateway = "gw2";
+  ClientSide& client = fixture.add_client(setup);
+
+  REQUIRE(fixture.wire->run_for(5s, [&] { return client.closed.has_value(); }));
+
+  CHECK(client.closed->code == tunnel::Errc::kWrongIdentity);
+  CHECK_FALSE(client.connected);
+  fixture.wire->run_for(10s);
+  CHECK(fixture.connected.empty());
+  CHECK(fixture.server->stats().handshakes_failed == 1);
+  CHECK(fixture.server->is_idle());
+}
+
+TEST_CASE("tunnel: a gateway refuses a certificate that is not the SPA frame's", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  TunnelFixture::ClientSetup setup;
+  setup.name = "mallory";
+  setup.token_of = "alice";
+  ClientSide& client = fixture.add_client(setup);
+
+  REQUIRE(fixture.wire->run_for(5s, [&] { return client.closed.has_value(); }));
+
+  CHECK(client.closed->code == tunnel::Errc::kHandshake);
+  CHECK_FALSE(client.confirmed);
+  CHECK(fixture.connected.empty());
+  fixture.wire->run_for(10s);
+  CHECK(fixture.server->is_idle());
+}
+
+TEST_CASE("tunnel: a gateway refuses a certificate of another CA", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  TestPki other("hq", 99);
+  TunnelFixture::ClientSetup setup;
+  setup.pki = &other;
+  ClientSide& client = fixture.add_client(setup);
+
+  REQUIRE(fixture.wire->run_for(5s, [&] { return client.closed.has_value(); }));
+  CHECK_FALSE(client.confirmed);
+  CHECK(fixture.connected.empty());
+}
+
+TEST_CASE("tunnel: without an admitted token nothing ever leaves the gateway", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  TunnelFixture::ClientSetup setup;
+  setup.known_token = false;
+  ClientSide& client = fixture.add_client(setup);
+
+  fixture.wire->run_for(20s);
+
+  CHECK(fixture.wire->counters().to_client == 0);
+  CHECK(fixture.server->stats().not_admitted > 0);
+  CHECK(fixture.server->is_idle());
+  REQUIRE(client.closed);
+  CHECK(client.closed->code == tunnel::Errc::kTimeout);
+}
+
+TEST_CASE("tunnel: the handshake completes over a path that loses and reorders", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  TunnelFixture::ClientSetup setup;
+  setup.wire.loss = 0.2;
+  setup.wire.jitter = 30ms;
+  setup.wire.duplication = 0.2;
+  setup.transport.handshake_timeout = 60s;
+  ClientSide& client = fixture.add_client(setup);
+
+  CHECK(fixture.wire->run_for(60s, [&] { return client.confirmed; }));
+  CHECK(fixture.connected.size() == 1);
+}
+
+TEST_CASE("tunnel: a ClientHello in two packets completes in either order", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& client = fixture.add_client();
+  std::vector<ByteBuffer> hello;
+  PathId path;
+  fixture.wire->tap = [&](bool to_server, PathId on, ByteBuffer& bytes) {
+    if (!to_server) return true;
+    path = on;
+    hello.push_back(bytes);
+    return false;
+  };
+  fixture.wire->run_for(10ms);  // pacing lets the second one go 0.1 ms later
+  fixture.wire->tap = nullptr;
+  REQUIRE(hello.size() >= 2);  // X25519Kyber768 does not fit one
+
+  SECTION("in order") {}
+  SECTION("reversed") { std::reverse(hello.begin(), hello.end()); }
+  for (const ByteBuffer& packet : hello) fixture.wire->inject_to_server(path, packet);
+  // Less than the second a client waits before it repeats its hello.
+  CHECK(fixture.wire->run_for(500ms, [&] { return client.confirmed; }));
+  CHECK(fixture.connected.size() == 1);
+  CHECK(fixture.server->stats().over_limit == 0);
+}
+
+TEST_CASE("tunnel: copies of the first flight make one connection", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& client = fixture.add_client();
+  std::vector<std::pair<PathId, ByteBuffer>> initials;
+  fixture.wire->tap = [&](bool to_server, PathId on, ByteBuffer& bytes) {
+    if (to_server && (bytes[0] & 0xf0) == 0xc0) initials.emplace_back(on, bytes);
+    return true;
+  };
+  REQUIRE(fixture.connect(client));
+  for (const auto& [path, bytes] : initials) fixture.wire->inject_to_server(path, bytes);
+  fixture.wire->run_for(5s);
+  CHECK(fixture.server->stats().connections == 1);
+  CHECK(fixture.connected.size() == 1);
+}
+
+TEST_CASE("tunnel: before the address is validated the gateway sends at most three times what came",
+          "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& client = fixture.add_client();
+  fixture.wire->tap = [&](bool to_server, PathId, ByteBuffer&) { return to_server; };
+  fixture.wire->run_for(8s);
+  CHECK(fixture.wire->counters().bytes_to_server > 0);
+  std::uint64_t out = 0;
+  fixture.wire->tap = nullptr;
+  out = fixture.server->stats().connections > 0 ? fixture.server->stats(tunnel::ConnectionId{1})->bytes_out : 0;
+  CHECK(out > 0);
+  CHECK(out <= 3 * fixture.wire->counters().bytes_to_server);
+  CHECK_FALSE(client.connected);
+}
+
+TEST_CASE("tunnel: many clients are served side by side", "[tunnel][handshake]") {
+  TunnelFixture fixture(test_seed());
+  fixture.echoes = true;
+  std::vector<tunnel::StreamId> streams;
+  for (int i = 0; i < 30; ++i) {
+    TunnelFixture::ClientSetup setup;
+    setup.name = "client-" + std::to_string(i);
+    fixture.add_client(setup);
+  }
+  for (const auto& client : fixture.clients) REQUIRE(fixture.connect(*client));
+  for (const auto& client : fixture.clients) {
+    streams.push_back(client->core->open_tcp(target("10.99.0.5:22")).value());
+    REQUIRE(client->core->write(streams.back(), pattern(20'000, streams.size())) == 20'000);
+    client->core->shutdown_write(streams.back());
+  }
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    StreamRecord& record = fixture.clients[i]->streams[streams[i].number];
+    REQUIRE(fixture.wire->run_for(20s, [&] { return record.closed; }));
+    CHECK(record.bytes == pattern(20'000, i + 1));
+  }
+  CHECK(fixture.connected.size() == 30);
+}
+
+TEST_CASE("tunnel: closing tells the other end why", "[tunnel][close]") {
   TunnelFixture fixture(test_seed());
   ClientSide& client = fixture.add_client();
   REQUIRE(fixture.connect(client));
-  fixture.echoes = true;
 
-  const auto stream = client.core->open_tcp(target("db.example:5432"));
-  REQUIRE(stream);
+  SECTION("client") {
+    client.core->close(fixture.wire->now(), "user asked");
+    REQUIRE(fixture.wire->run_for(2s, [&] { return !fixture.disconnected.empty(); }));
+    CHECK(fixture.disconnected[0].error.code == tunnel::Errc::kClosed);
+    CHECK(fixture.disconnected[0].error.message == "closed by the peer: user asked");
+    CHECK(client.closed->code == tunnel::Errc::kClosed);
+  }
+  SECTION("gateway") {
+    fixture.server->close(fixture.wire->now(), fixture.connected[0].connection, "policy changed");
+    REQUIRE(fixture.wire->run_for(2s, [&] { return client.closed.has_value(); }));
+    CHECK(client.closed->code == tunnel::Errc::kClosed);
+    CHECK(client.closed->message == "closed by the peer: policy changed");
+  }
+  CHECK(client.core->is_closed());
+  CHECK_FALSE(client.core->open_tcp(target("10.99.0.5:22")));
+  fixture.wire->run_for(10s);
+  CHECK(fixture.server->is_idle());
+  CHECK_FALSE(fixture.server->next_deadline());
+  CHECK_FALSE(client.core->next_deadline());
+}
+
+TEST_CASE("tunnel: a lost close is repeated to who still talks", "[tunnel][close]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  const PathId path = client.core->current_path();
+  fixture.wire->path(path).black = true;
+  fixture.server->close(fixture.wire->now(), fixture.connected[0].connection, "bye");
+  fixture.wire->flush();
+  fixture.wire->path(path).black = false;
+
+  REQUIRE(client.core->open_tcp(target("10.99.0.5:22")));
+  CHECK(fixture.wire->run_for(1s, [&] { return client.closed.has_value(); }));
+}
+
+TEST_CASE("tunnel: revoking ends every connection of the device within a second", "[tunnel][close]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& first = fixture.add_client();
+  ClientSide& second = fixture.add_client();
+  TunnelFixture::ClientSetup bob;
+  bob.name = "bob";
+  ClientSide& other = fixture.add_client(bob);
+  for (const auto& client : fixture.clients) REQUIRE(fixture.connect(*client));
+  ClientSide& handshaking = fixture.add_client();
+  fixture.wire->run_for(25ms);
+
+  fixture.server->close_all(fixture.wire->now(), fixture.pki.identity(Role::kClient, "alice"), "revoked");
+  fixture.gate.known.clear();
+
+  REQUIRE(fixture.wire->run_for(1s, [&] { return first.closed && second.closed; }));
+  CHECK(first.closed->message == "closed by the peer: revoked");
+  CHECK_FALSE(other.closed);
+  fixture.wire->run_for(20s);
+  CHECK_FALSE(handshaking.confirmed);
+  CHECK(fixture.server->stats().connections == 1);
+}
+
+TEST_CASE("tunnel: a silent peer is given up after the idle timeout", "[tunnel][close]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  fixture.wire->path(client.core->current_path()).black = true;
+
+  fixture.wire->run_for(19min);
+  CHECK_FALSE(client.closed);
+  fixture.wire->run_for(2min);
+  REQUIRE(client.closed);
+  CHECK(client.closed->code == tunnel::Errc::kTimeout);
+  CHECK(fixture.server->is_idle());
+}
+
+TEST_CASE("tunnel: a device with too many connections loses the one silent for longest", "[tunnel][close]") {
+  tunnel::ServerOptions options;
+  options.max_connections_per_identity = 2;
+  TunnelFixture fixture(test_seed(), options);
+  ClientSide& first = fixture.add_client();
+  REQUIRE(fixture.connect(first));
+  ClientSide& second = fixture.add_client();
+  REQUIRE(fixture.connect(second));
+  ClientSide& third = fixture.add_client();
+  REQUIRE(fixture.connect(third));
+
+  CHECK(fixture.wire->run_for(1s, [&] { return first.closed.has_value(); }));
+  CHECK_FALSE(second.closed);
+}
+
+TEST_CASE("tunnel: a full gateway stays silent towards newcomers", "[tunnel][close]") {
+  tunnel::ServerOptions options;
+  options.max_connections = 1;
+  TunnelFixture fixture(test_seed(), options);
+  REQUIRE(fixture.connect(fixture.add_client()));
+  TunnelFixture::ClientSetup bob;
+  bob.name = "bob";
+  ClientSide& late = fixture.add_client(bob);
+  const PathId path = late.core->current_path();
+  std::size_t answers = 0;
+  fixture.wire->tap = [&](bool to_server, PathId on, ByteBuffer&) {
+    if (!to_server && on == path) ++answers;
+    return true;
+  };
+  fixture.wire->run_for(5s);
+  CHECK_FALSE(late.connected);
+  CHECK(fixture.server->stats().over_limit > 0);
+  CHECK(answers == 0);
+}
+
+TEST_CASE("tunnel: a draining gateway lets streams end and admits nothing new", "[tunnel][close]") {
+  TunnelFixture fixture(test_seed());
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  const auto stream = client.core->open_tcp(target("10.99.0.5:22"));
   REQUIRE(fixture.answered(client, *stream));
-  CHECK(client.streams[stream->number].status == 200);
-  REQUIRE(fixture.requests.size() == 1);
-  CHECK(fixture.requests[0].target == target("db.example:5432"));
-  CHECK(fixture.requests[0].protocol == tunnel::Protocol::kTcp);
-  const ByteBuffer sent = pattern(100'000, 1);
-  REQUIRE(client.core->write(*stream, sent) == sent.size());
-  client.core->shutdown_write(*stream);
 
-  REQUIRE(fixture.wire->run_for(10s, [&] { return client.streams[stream->number].closed; }));
-  CHECK(client.streams[stream->number].bytes == sent);
-  CHECK(client.streams[stream->number].finished);
-  CHECK(fixture.streams.begin()->second.bytes == sent);
-  CHECK(fixture.streams.begin()->second.finished);
+  fixture.server->drain(fixture.wire->now());
+  fixture.wire->run_for(1s);
+
+  const auto refused = client.core->open_tcp(target("10.99.0.5:22"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == tunnel::Errc::kRefused);
+  REQUIRE(client.core->write(*stream, as_bytes("still here")) == 10);
+  CHECK(fixture.wire->run_for(1s, [&] { return fixture.streams[fixture.requests[0].stream].bytes.size() == 10; }));
+  ClientSide& late = fixture.add_client();
+  fixture.wire->run_for(2s);
+  CHECK_FALSE(late.connected);
+  CHECK(fixture.server->stats().draining > 0);
 }

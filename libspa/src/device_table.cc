@@ -14,6 +14,7 @@ DeviceIndex DeviceTable::add(const Identity& identity, const DeviceId& id) {
   }
   at(index).identity = identity;
   at(index).id = id;
+  at(index).role = identity.role;
   by_id_.emplace(id, index);
   return index;
 }

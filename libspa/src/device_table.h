@@ -37,9 +37,11 @@ struct alignas(64) Device {
   WallTime floor{};               // timestamps have to be later in slots that come again
   std::uint32_t clock_epoch = 0;  // settings of the clock that `floor` accounts for
   std::uint8_t credential_count = 0;
+  Role role = Role::kClient;
   std::array<NonceCount, HintIndex::kSlots> nonces{};
   DeviceId id;
 
+  // From here on only configuration and grants look.
   Identity identity;
   std::array<CredentialIndex, kMaxCredentials> credentials{};
 };

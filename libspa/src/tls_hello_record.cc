@@ -14,7 +14,7 @@ constexpr std::uint8_t kBeforeKeyShare[] = {
     0xcc, 0xa9, 0xcc, 0xa8, 0xc0, 0x09, 0xc0, 0x13, 0xc0, 0x0a, 0xc0, 0x14, 0x00, 0x9c,  //
     0x00, 0x9d, 0x00, 0x2f, 0x00, 0x35,                                                  //
     0x01, 0x00,                                                                          // no compression
-    0x00, 0x7c,                                                                          // extensions, 124 octets
+    0x00, 0x70,                                                                          // extensions, 112 octets
     0x00, 0x17, 0x00, 0x00,                                                              // extended_master_secret
     0xff, 0x01, 0x00, 0x01, 0x00,                                                        // renegotiation_info
     0x00, 0x0a, 0x00, 0x08, 0x00, 0x06, 0x00, 0x1d, 0x00, 0x17, 0x00, 0x18,              // supported_groups
@@ -31,6 +31,8 @@ constexpr std::uint8_t kAfterKeyShare[] = {
 };
 constexpr std::size_t kRecordSize =
     tls_record::kSessionIdAt + 32 + sizeof(kBeforeKeyShare) + kKeyShareSize + sizeof(kAfterKeyShare);
+// What is before the extensions in kBeforeKeyShare: 2 + 34 of cipher suites, 2 of compression, 2 of length.
+static_assert(sizeof(kBeforeKeyShare) - 40 + kKeyShareSize + sizeof(kAfterKeyShare) == 0x70);
 static_assert(kRecordSize - tls_record::kHeader <= tls_record::kMaxRecord1Length);
 
 constexpr std::size_t kPairingRecordSize = tls_record::kHeader + kPairingTokenSize;

@@ -53,6 +53,8 @@ constexpr std::uint8_t kTemplate[] = {
 };
 constexpr std::size_t kDatagramSize = kTemplateAt + sizeof(kTemplate);
 static_assert(kDatagramSize <= kMaxDatagram);
+// 2 + 56 of cipher suites, 2 of compression, 2 of length, then the extensions.
+static_assert(sizeof(kTemplate) - 62 == 0x58);
 
 // A 24-bit length.
 void store_length(std::uint8_t* at, std::size_t length) {

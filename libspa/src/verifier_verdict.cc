@@ -85,8 +85,7 @@ std::optional<Grant> Verifier::Core::admit_fresh(const Candidate& candidate) {
     return std::nullopt;
   }
   const Arrival& arrival = candidate.arrival;
-  const auto charge =
-      candidate.device.knocks.charge(arrival.now, body->knock_id, budget_of(candidate.device.identity.role));
+  const auto charge = candidate.device.knocks.charge(arrival.now, body->knock_id, budget_of(candidate.device.role));
   if (charge == KnockMeter::Charge::kRefused) {
     drop(DropReason::kOverBudget);
     return std::nullopt;
@@ -138,7 +137,7 @@ std::optional<DropReason> Verifier::Core::remember(const Candidate& candidate, c
   Device::NonceCount& count = candidate.device.nonces[candidate.hit.table];
   const auto slot_number = static_cast<std::uint32_t>(slot.number & 0xffff'ffff);
   if (count.slot != slot_number) count = {slot_number, 0};
-  if (count.count >= nonces_of(candidate.device.identity.role)) return DropReason::kReplaySetFull;
+  if (count.count >= nonces_of(candidate.device.role)) return DropReason::kReplaySetFull;
   if (!replays_[candidate.hit.table].insert(candidate.fingerprint)) return DropReason::kReplaySetFull;
   ++count.count;
   candidate.device.newest_accepted = std::max(candidate.device.newest_accepted, body.timestamp);
@@ -158,7 +157,7 @@ std::optional<DropReason> Verifier::Core::judge_claims(const Candidate& candidat
       return DropReason::kWrongAddress;
     }
   }
-  if (!is_permitted(candidate.device.identity.role)) return DropReason::kNotPermitted;
+  if (!is_permitted(candidate.device.role)) return DropReason::kNotPermitted;
   return std::nullopt;
 }
 

@@ -2,7 +2,9 @@
 #include <natt/spa/tls_hello_carrier.h>
 
 #include <tests/support/seeded_random.h>
+
 #include <catch2/catch_test_macros.hpp>
+#include "client_hello.h"
 
 using namespace natt;
 using namespace natt::spa;
@@ -178,4 +180,8 @@ TEST_CASE("spa tls hello: a pairing record carries its token and nothing else do
   ByteBuffer longer = record;
   longer.push_back(0);
   CHECK_FALSE(parse_pairing_record(longer));
+}
+
+TEST_CASE("spa tls hello: every length of record 1 nests exactly", "[spa][tls_hello]") {
+  CHECK(test::is_client_hello_tail(ByteView(Hello{}.record1).subspan(76)));
 }

@@ -2,7 +2,9 @@
 #include <natt/spa/udp_carrier.h>
 
 #include <tests/support/seeded_random.h>
+
 #include <catch2/catch_test_macros.hpp>
+#include "client_hello.h"
 
 using namespace natt;
 using namespace natt::spa;
@@ -71,4 +73,8 @@ TEST_CASE("spa udp carrier: a datagram above 512 octets is refused", "[spa][udp_
   CHECK(parse_udp_carrier(datagram));
   resize(513);
   CHECK_FALSE(parse_udp_carrier(datagram));
+}
+
+TEST_CASE("spa udp carrier: every length of the ClientHello nests exactly", "[spa][udp_carrier]") {
+  CHECK(test::is_client_hello_tail(ByteView(make_udp_carrier(some_frame())).subspan(93)));
 }

@@ -87,8 +87,7 @@ void HintIndex::add(CredentialIndex credential) {
 
 void HintIndex::remove(CredentialIndex credential) {
   for (std::size_t i = 0; i < kSlots; ++i) {
-    if (credential >= built_[i]) continue;
-    if (listener_ != nullptr) {
+    if (listener_ != nullptr && credential < built_[i]) {
       std::array<std::uint8_t, 8> hint{};
       store_be(hint.data(), tables_[i].record(credential).hint);
       listener_->on_hint_removed(tables_[i].slot(), hint);

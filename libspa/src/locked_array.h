@@ -27,6 +27,8 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
 
   [[nodiscard]] T& operator[](std::size_t at) { return records_[at / kPerBlock][at % kPerBlock]; }
   [[nodiscard]] const T& operator[](std::size_t at) const { return records_[at / kPerBlock][at % kPerBlock]; }
+  // Records there is memory for.
+  [[nodiscard]] std::size_t extent() const { return records_.size() * kPerBlock; }
   [[nodiscard]] bool locked() const { return locked_; }
 
  private:

@@ -35,6 +35,7 @@ void SlotTable::insert(CredentialIndex index, const Credential& credential, cons
 }
 
 void SlotTable::erase(CredentialIndex index) {
+  if (index >= records_.extent()) return;
   SlotRecord& record = records_[index];
   const std::uint64_t wanted = make_bucket(record.hint, index);
   std::size_t at = record.hint & mask_;

@@ -36,7 +36,7 @@ class SlotTable {
   [[nodiscard]] Slot slot() const { return slot_; }
 
   void insert(CredentialIndex index, const Credential& credential, const SlotKeys& keys);
-  // The credential must have been inserted.
+  // Wipes the record as well, also that of a former slot which was not overwritten yet.
   void erase(CredentialIndex index);
 
   void prefetch(std::uint64_t hint) const { __builtin_prefetch(&buckets_[hint & mask_]); }

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <natt/errc.h>
+
 #include "apps/config/state_dir.h"
 
 namespace natt::config {
@@ -74,9 +76,10 @@ Result<void> load_rosters(const SiteConfig& site, const std::filesystem::path& s
   }
   for (const auto& file : {persisted_file(site.name, state_dir), site.roster_file}) {
     if (!is_there(file)) continue;
-    // Rolled back or damaged: the newer one at hand is gone by, and the operator told.
+    // An older one is left over from before an update; a damaged one the operator wants to know of.
     if (auto change = offer(file, store); !change) {
-      log(LogLevel::kWarning, fmt::format("config.roster_ignored site={} number={} reason=\"{}\"", site.name,
+      const bool is_older = change.error().code == make_error_code(Errc::kRefused);
+      log(is_older ? LogLevel::kInfo : LogLevel::kWarning, fmt::format("config.roster_ignored site={} number={} reason=\"{}\"", site.name,
                                           store.number(), change.error().message));
     }
   }

@@ -15,15 +15,6 @@ void put_time(nlohmann::json& json, const char* key, const std::optional<WallTim
 
 }  // namespace
 
-std::string_view to_string(ConnectionType type) {
-  switch (type) {
-    case ConnectionType::kDirect: return "Direct";
-    case ConnectionType::kDirectViaNatt: return "Direct via NAT Traversal";
-    case ConnectionType::kRelay: return "Relay";
-  }
-  return "unknown";
-}
-
 std::string_view to_string(HealthStatus status) {
   switch (status) {
     case HealthStatus::kHealthy: return "healthy";
@@ -40,6 +31,18 @@ std::string utc_text(WallTime time) {
   if (::gmtime_r(&seconds, &parts) == nullptr) return "unknown";
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text;
+}
+
+SessionCounts count(const std::vector<Session>& sessions) {
+  SessionCounts counts;
+  for (const Session& session : sessions) {
+    switch (session.connection_type) {
+      case ConnectionType::kDirect: ++counts.direct; break;
+      case ConnectionType::kNatTraversal: ++counts.direct_via_natt; break;
+      case ConnectionType::kRelay: ++counts.relayed; break;
+    }
+  }
+  return counts;
 }
 
 void Health::add(HealthStatus severity, std::string detail) {
@@ -62,7 +65,7 @@ void to_json(nlohmann::json& json, const Health& health) {
 void to_json(nlohmann::json& json, const Session& session) {
   json = {{"site", session.site},
           {"gateway", session.gateway},
-          {"connectionType", to_string(session.connection_type)},
+          {"connectionType", natt::to_string(session.connection_type)},
           {"localAddress", session.local_address},
           {"remoteAddress", session.remote_address},
           {"rttMs", nullptr},

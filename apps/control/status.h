@@ -12,12 +12,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <natt/race.h>
 #include <natt/time.h>
 
 namespace natt::control {
-
-enum class ConnectionType : std::uint8_t { kDirect, kDirectViaNatt, kRelay };
-[[nodiscard]] std::string_view to_string(ConnectionType type);  // "Direct", "Direct via NAT Traversal", "Relay"
 
 enum class HealthStatus : std::uint8_t { kHealthy, kWarning, kError };
 [[nodiscard]] std::string_view to_string(HealthStatus status);  // "healthy", "warning", "error"
@@ -57,6 +55,9 @@ struct Session {
   std::uint64_t bytes_out = 0;
   WallTime since{};
 };
+
+// How many of the tunnels run in which way.
+[[nodiscard]] SessionCounts count(const std::vector<Session>& sessions);
 
 // A broker as a gateway or client sees it, or the other way round.
 struct Peer {

@@ -69,6 +69,12 @@ struct BrokerSiteState {
   spa::VerifierStats spa;
 };
 
+// A gateway or client of a site, as far as signaling goes.
+struct BrokerPeerState {
+  Identity identity;
+  std::optional<SocketAddress> remote;  // absent: no channel
+};
+
 class Broker {
  public:
   // Errors: kIo (the port is taken, no privilege for it) and whatever is wrong with a site's material; one sentence.
@@ -89,6 +95,8 @@ class Broker {
   [[nodiscard]] std::vector<BrokerSession> sessions() const;
   [[nodiscard]] std::vector<RelaySessionReport> relay_sessions() const;
   [[nodiscard]] std::vector<BrokerSiteState> sites(WallTime wall_now) const;
+  // All gateways of the roster, and the clients that are connected.
+  [[nodiscard]] std::vector<BrokerPeerState> peers(const std::string& site) const;
   [[nodiscard]] RelayLoad relay_load() const;
   [[nodiscard]] const RelayStats& relay_stats() const;
   [[nodiscard]] const StunServer::Stats& stun_stats() const;

@@ -41,7 +41,7 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
         issuer_(stun_, stun_key_, random),
         relay_(options_.relay, options_.relay_key, random),
         admission_({.log = options_.log}, verifiers_, random),
-        hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen_addresses = this, .log = options_.log}, random),
+        hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
         timer_(loop, *this) {}
 
   [[nodiscard]] Result<void> open(uv_loop_s& loop);
@@ -186,10 +186,7 @@ RelayGrantMessage Broker::Impl::message_for(const SessionKey& key, const Identit
   return {.session = key.session,
           .transport = RelayTransport::kUdp,
           .relay = addresses.empty() ? SocketAddress{} : addresses.front(),
-          .leg = {},
-          .key = grant.key,
-          .sealed = std::move(grant.sealed),
-          .lifetime = kRelayGrantLifetime};
+          .grant = std::move(grant)};
 }
 
 void Broker::Impl::on_relay_requested(Instant now, const RelayRequested& request) {
@@ -200,7 +197,9 @@ void Broker::Impl::on_relay_requested(Instant now, const RelayRequested& request
   if (!grants) {
     return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
   }
-  hub_.grant_relay(now, request.key, message_for(request.key, request.client, std::move(grants->client)),
+  hub_.grant_relay(now, request.key, request.client,
+                   message_for(request.key, request.client, std::move(grants->client)));
+  hub_.grant_relay(now, request.key, request.gateway,
                    message_for(request.key, request.gateway, std::move(grants->gateway)));
 }
 
@@ -210,7 +209,7 @@ void Broker::Impl::on_relay_renewal(Instant now, const RelayRenewalRequested& re
     return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
   }
   RelayGrant& own = request.requester == request.client ? grants->client : grants->gateway;
-  hub_.renew_relay(now, request.key, request.requester, message_for(request.key, request.requester, std::move(own)));
+  hub_.grant_relay(now, request.key, request.requester, message_for(request.key, request.requester, std::move(own)));
 }
 
 void Broker::Impl::on_reported(Instant now, const SessionReported& reported) {
@@ -296,6 +295,19 @@ const SignalHubStats& Broker::signal_stats() const { return impl_->hub_.stats();
 const SignedRoster* Broker::roster(const std::string& site) const {
   const BrokerSite* found = impl_->find_site(site);
   return found == nullptr ? nullptr : &found->roster().documents();
+}
+
+std::vector<BrokerPeerState> Broker::peers(const std::string& site) const {
+  std::vector<BrokerPeerState> peers;
+  const BrokerSite* found = impl_->find_site(site);
+  if (found == nullptr) return peers;
+  for (const RosterDevice& device : found->roster().roster()->devices) {
+    const auto online = impl_->online_.find(device.identity);
+    const bool connected = online != impl_->online_.end();
+    if (device.identity.role == Role::kBroker || (device.identity.role == Role::kClient && !connected)) continue;
+    peers.push_back({device.identity, connected ? std::optional(online->second) : std::nullopt});
+  }
+  return peers;
 }
 
 std::vector<BrokerSiteState> Broker::sites(WallTime wall_now) const {

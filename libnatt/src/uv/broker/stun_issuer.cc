@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/uv/broker/stun_issuer.h"
 
-#include <natt/hex.h>
-
 namespace natt::uv {
 
 Result<StunCredentials> StunIssuer::issue(Instant now, const Identity& device, std::vector<SocketAddress> servers) {
@@ -11,11 +9,7 @@ Result<StunCredentials> StunIssuer::issue(Instant now, const Identity& device, s
   const StunCredential credential = make_stun_credential(key_, random_);
   if (auto added = server_.add_credential(device, credential); !added) return tl::unexpected(added.error());
   issued.push_back({credential.username, now + kLifetime});
-  return StunCredentials{.username = credential.username,
-                         .password = to_hex(credential.password.view()),
-                         .transaction_key = key_,
-                         .lifetime = kLifetime,
-                         .servers = std::move(servers)};
+  return StunCredentials{.credential = credential, .lifetime = kLifetime, .servers = std::move(servers)};
 }
 
 void StunIssuer::retire(Instant now, std::deque<Issued>& issued) {

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/broker/broker_app.h"
+
+#include <nlohmann/json.hpp>
+
+#include "apps/broker/relay_key_file.h"
+#include "apps/config/site_material.h"
+#include "apps/config/state_dir.h"
+
+namespace natt::broker {
+namespace {
+
+using nlohmann::json;
+
+std::string text_of(const std::optional<SocketAddress>& address) { return address ? address->to_string() : ""; }
+
+}  // namespace
+
+BrokerApp::BrokerApp(program::EventLoop& loop, config::BrokerConfig config, config::Log& log)
+    : loop_(loop), config_(std::move(config)), log_(log), timer_(loop.native(), *this) {}
+
+BrokerApp::~BrokerApp() = default;
+
+Result<void> BrokerApp::open() {
+  since_ = natt::uv::wall_now();
+  if (auto prepared = config::prepare_state_dir(config_.state.dir); !prepared) return prepared;
+  auto settings = config::NattSettings::load(config_.natt, config_.state.dir);
+  if (!settings) return tl::unexpected(settings.error());
+  settings_ = std::make_unique<config::NattSettings>(std::move(*settings));
+  auto key = load_relay_key(config_.state.dir, random_);
+  if (!key) return tl::unexpected(key.error());
+  auto sites = site_options();
+  if (!sites) return tl::unexpected(sites.error());
+  auto broker = natt::uv::Broker::open(loop_.native(),
+                                       {.address = config_.listen.address,
+                                        .port = config_.listen.port,
+                                        .dns_port = config_.listen.dns_port,
+                                        .relay_key = *key,
+                                        .relay = {.log = log_.sink()},
+                                        .sites = std::move(*sites),
+                                        .log = log_.sink()},
+                                       random_);
+  if (!broker) return tl::unexpected(broker.error());
+  broker_ = std::move(*broker);
+  apply_settings();
+  watch_rosters();
+  add_commands();
+  auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
+  if (!control) return tl::unexpected(control.error());
+  control_ = std::move(*control);
+  return {};
+}
+
+Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() const {
+  std::vector<natt::uv::BrokerSiteOptions> sites;
+  for (const config::SiteConfig& site : config_.sites) {
+    auto credentials = config::make_credentials(site);
+    if (!credentials) return tl::unexpected(credentials.error());
+    auto roster = program::newest_roster(site, config_.state.dir, log_.sink());
+    if (!roster) return tl::unexpected(roster.error());
+    natt::uv::BrokerSiteOptions options{
+        .credentials = std::move(*credentials), .spa_keys = {}, .psk = site.psk, .roster = std::move(*roster)};
+    for (const config::SpaKey& key : site.spa_keys) {
+      options.spa_keys.push_back(spa::KeyPair::from_secret(key.secret.view()));
+    }
+    sites.push_back(std::move(options));
+  }
+  return sites;
+}
+
+void BrokerApp::watch_rosters() {
+  for (const config::SiteConfig& site : config_.sites) {
+    auto changed = [this, name = site.name](const SignedRoster& documents) {
+      const auto change = broker_->update_roster(natt::uv::now(), name, documents);
+      if (!change) {
+        return log_.sink()(LogLevel::kWarning,
+                           "natt.roster.refused site=" + name + " reason=\"" + change.error().message + "\"");
+      }
+      if (change->number != 0) program::persist_roster(*broker_->roster(name), name, config_.state.dir, log_.sink());
+    };
+    watches_.push_back(std::make_unique<program::RosterWatch>(loop_.native(), site, log_.sink(), std::move(changed)));
+  }
+}
+
+void BrokerApp::apply_settings() {
+  const config::NattConfig& values = settings_->values();
+  broker_->set_relay_thresholds(values.relay_sessions_threshold, values.relay_throughput_bits_per_second_threshold);
+}
+
+void BrokerApp::run() { loop_.run(*this); }
+
+void BrokerApp::on_terminate(Instant now) {
+  log_.sink()(LogLevel::kInfo, "natt.broker.draining seconds=" + std::to_string(kDrain.count()));
+  broker_->drain(now, kDrain);
+  stop_at_ = now + kDrain;
+  timer_.arm(now);
+}
+
+void BrokerApp::on_timer(Instant now) {
+  if (!stop_at_) return;
+  if (broker_->is_drained() || now >= *stop_at_) return loop_.stop();
+  timer_.arm(now + std::chrono::milliseconds(50));
+}
+
+void BrokerApp::on_reload(Instant now) {
+  static_cast<void>(now);
+  const auto config = config::load_broker_config(config_.file);
+  if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
+  log_.set_level(config->log.level);
+  settings_->reload(config->natt);
+  apply_settings();
+  for (const auto& watch : watches_) watch->reload();
+  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+}
+
+control::SessionCounts BrokerApp::counts(const std::string& site) const {
+  control::SessionCounts counts;
+  for (const natt::uv::BrokerSession& session : broker_->sessions()) {
+    if (!session.type || (!site.empty() && session.key.site != site)) continue;
+    switch (*session.type) {
+      case ConnectionType::kDirect: ++counts.direct; break;
+      case ConnectionType::kNatTraversal: ++counts.direct_via_natt; break;
+      case ConnectionType::kRelay: ++counts.relayed; break;
+    }
+  }
+  return counts;
+}
+
+control::Relayed BrokerApp::relayed() const {
+  const RelayLoad load = broker_->relay_load();
+  return {.sessions = load.sessions, .data_throughput_bits_per_second = load.bits_per_second};
+}
+
+control::Health BrokerApp::health() const {
+  control::Health health;
+  const RelayLoad load = broker_->relay_load();
+  if (load.above_sessions_threshold) {
+    health.add(control::HealthStatus::kWarning, std::to_string(load.sessions) +
+                                                    " relayed sessions are above natt/relaySessionsThreshold: add a "
+                                                    "broker to the site");
+  }
+  if (load.above_throughput_threshold) {
+    health.add(control::HealthStatus::kWarning,
+               "relayed throughput is above natt/relayThroughputBitsPerSecondThreshold: add a broker to the site");
+  }
+  for (const natt::uv::BrokerSiteState& site : broker_->sites(natt::uv::wall_now())) {
+    if (site.roster_stale) {
+      health.add(control::HealthStatus::kWarning,
+                 "the roster of site " + site.name + " is past its next update: sign a new one with nattctl");
+    }
+    if (!site.spa.keys_locked) {
+      health.add(control::HealthStatus::kWarning,
+                 "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
+    }
+  }
+  return health;
+}
+
+std::vector<control::Session> BrokerApp::sessions() const {
+  std::map<RelaySessionId, RelaySessionReport> relays;
+  for (RelaySessionReport& report : broker_->relay_sessions()) relays.emplace(report.session, report);
+  std::vector<control::Session> sessions;
+  const Instant now = natt::uv::now();
+  for (const natt::uv::BrokerSession& session : broker_->sessions()) {
+    if (!session.type) continue;
+    control::Session entry{.site = session.key.site,
+                           .client = session.client.name,
+                           .gateway = session.gateway.name,
+                           .connection_type = *session.type,
+                           .relay_reason = session.reason ? std::string(to_string(*session.reason)) : ""};
+    entry.since = natt::uv::wall_now() - std::chrono::duration_cast<std::chrono::milliseconds>(now - session.since);
+    const auto relay = relays.find(session.key.session.octets);
+    if (relay != relays.end() && session.type == ConnectionType::kRelay) {
+      entry.local_address = text_of(relay->second.gateway_address);
+      entry.remote_address = text_of(relay->second.client_address);
+      entry.bytes_in = relay->second.bytes_from_client;
+      entry.bytes_out = relay->second.bytes_from_gateway;
+    }
+    sessions.push_back(std::move(entry));
+  }
+  return sessions;
+}
+
+std::vector<control::Site> BrokerApp::sites() const {
+  std::vector<control::Site> sites;
+  for (const natt::uv::BrokerSiteState& state : broker_->sites(natt::uv::wall_now())) {
+    control::Site site{.name = state.name, .roster_number = state.roster_number};
+    for (const natt::uv::BrokerPeerState& peer : broker_->peers(state.name)) {
+      site.peers.push_back({.name = peer.identity.name,
+                            .role = std::string(to_string(peer.identity.role)),
+                            .state = peer.remote ? "connected" : "disconnected",
+                            .address = text_of(peer.remote)});
+    }
+    site.session_counts = counts(state.name);
+    site.relayed = relayed();
+    sites.push_back(std::move(site));
+  }
+  return sites;
+}
+
+control::Status BrokerApp::status() const {
+  control::Status status{.program = "broker", .version = NATT_VERSION};
+  for (const config::SiteConfig& site : config_.sites) status.identities.push_back(site.identity.uri());
+  status.since = since_;
+  status.health = health();
+  status.session_counts = counts("");
+  status.relayed = relayed();
+  return status;
+}
+
+void BrokerApp::add_commands() {
+  using control::Access;
+  commands_.add("status", Access::kRead, [this](const json&) -> Result<json> { return json(status()); });
+  commands_.add("health", Access::kRead, [this](const json&) -> Result<json> { return json(health()); });
+  commands_.add("sites", Access::kRead, [this](const json&) -> Result<json> { return control::sites_json(sites()); });
+  commands_.add("sessions", Access::kRead,
+                [this](const json&) -> Result<json> { return control::sessions_json(sessions()); });
+  commands_.add("nat-sockets", Access::kRead,
+                [](const json&) -> Result<json> { return control::nat_sockets_json({}); });
+  program::add_settings_commands(commands_, *settings_, [this] { apply_settings(); });
+}
+
+}  // namespace natt::broker

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The broker program: configuration in, natt::uv::Broker on the loop, status out.
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include <natt/uv/broker.h>
+#include <natt/uv/timer.h>
+
+#include "apps/config/broker_config.h"
+#include "apps/config/log.h"
+#include "apps/config/natt_settings.h"
+#include "apps/control/command_table.h"
+#include "apps/control/control_server.h"
+#include "apps/control/status.h"
+#include "apps/program/event_loop.h"
+#include "apps/program/roster_files.h"
+#include "apps/program/settings_commands.h"
+
+namespace natt::broker {
+
+class BrokerApp final : private program::EventLoop::Listener, private natt::uv::Timer::Listener {
+ public:
+  BrokerApp(program::EventLoop& loop, config::BrokerConfig config, config::Log& log);
+  ~BrokerApp() override;
+  BrokerApp(const BrokerApp&) = delete;
+  BrokerApp& operator=(const BrokerApp&) = delete;
+
+  // Opens ports and sockets. Errors are one sentence.
+  [[nodiscard]] Result<void> open();
+  // Serves until SIGTERM.
+  void run();
+
+ private:
+  // How long SIGTERM waits for peers to go elsewhere.
+  static constexpr std::chrono::seconds kDrain{5};
+
+  void on_terminate(Instant now) override;
+  void on_reload(Instant now) override;
+  void on_timer(Instant now) override;
+
+  [[nodiscard]] Result<std::vector<natt::uv::BrokerSiteOptions>> site_options() const;
+  void watch_rosters();
+  void add_commands();
+  [[nodiscard]] control::Health health() const;
+  [[nodiscard]] control::Status status() const;
+  [[nodiscard]] std::vector<control::Session> sessions() const;
+  [[nodiscard]] std::vector<control::Site> sites() const;
+  [[nodiscard]] control::SessionCounts counts(const std::string& site) const;
+  [[nodiscard]] control::Relayed relayed() const;
+  void apply_settings();
+
+  program::EventLoop& loop_;
+  config::BrokerConfig config_;
+  config::Log& log_;
+  SystemRandom random_;
+  std::unique_ptr<config::NattSettings> settings_;
+  WallTime since_{};
+  std::unique_ptr<natt::uv::Broker> broker_;
+  std::vector<std::unique_ptr<program::RosterWatch>> watches_;
+  control::CommandTable commands_;
+  std::unique_ptr<control::ControlServer> control_;
+  natt::uv::Timer timer_;
+  std::optional<Instant> stop_at_;
+};
+
+}  // namespace natt::broker

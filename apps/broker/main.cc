@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The connection broker. docs/OPERATIONS.md says how to run it.
+#include "apps/broker/broker_app.h"
+#include "apps/program/command_line.h"
+
+int main(int argc, char** argv) {
+  using namespace natt;
+  int status = 0;
+  const auto line = program::parse_command_line(argc, argv, "natt-broker", "natt connection broker", status);
+  if (!line) return status;
+  auto config = config::load_broker_config(line->config);
+  if (!config) return program::complain("natt-broker", config.error(), config::ExitStatus::kConfig);
+  if (line->check) return static_cast<int>(config::ExitStatus::kOk);
+  config::Log log(config->log.level);
+  program::EventLoop loop;
+  int result = static_cast<int>(config::ExitStatus::kOk);
+  {
+    broker::BrokerApp app(loop, std::move(*config), log);
+    if (auto opened = app.open(); !opened) {
+      result = program::complain("natt-broker", opened.error(), config::ExitStatus::kFailure);
+    } else {
+      config::announce_ready();
+      app.run();
+    }
+  }
+  loop.settle();
+  return result;
+}

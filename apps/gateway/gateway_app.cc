@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/gateway/gateway_app.h"
+
+#include <nlohmann/json.hpp>
+
+#include <natt/uv/interface_addresses.h>
+
+#include "apps/config/site_material.h"
+#include "apps/config/state_dir.h"
+#include "apps/program/settings_commands.h"
+#include "apps/program/site_status.h"
+
+namespace natt::gateway {
+
+using nlohmann::json;
+
+GatewayApp::GatewayApp(program::EventLoop& loop, config::GatewayConfig config, config::Log& log)
+    : loop_(loop), config_(std::move(config)), log_(log), timer_(loop.native(), *this) {}
+
+GatewayApp::~GatewayApp() = default;
+
+Result<void> GatewayApp::open() {
+  since_ = natt::uv::wall_now();
+  if (auto prepared = config::prepare_state_dir(config_.state.dir); !prepared) return prepared;
+  auto settings = config::NattSettings::load(config_.natt, config_.state.dir);
+  if (!settings) return tl::unexpected(settings.error());
+  settings_ = std::make_unique<config::NattSettings>(std::move(*settings));
+  auto options = gateway_options();
+  if (!options) return tl::unexpected(options.error());
+  auto gateway = tunnel::uv::Gateway::open(loop_.native(), std::move(*options), policy_, random_, *this);
+  if (!gateway) return tl::unexpected(gateway.error());
+  gateway_ = std::move(*gateway);
+  update_policy(gateway_->roster());
+  watch_ = std::make_unique<program::RosterWatch>(
+      loop_.native(), config_.site, log_.sink(), [this](const SignedRoster& documents) {
+        const auto change = gateway_->update_roster(natt::uv::now(), documents);
+        if (!change) log_.sink()(LogLevel::kWarning, "natt.roster.refused reason=\"" + change.error().message + "\"");
+      });
+  add_commands();
+  auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
+  if (!control) return tl::unexpected(control.error());
+  control_ = std::move(*control);
+  return {};
+}
+
+Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() const {
+  auto credentials = config::make_credentials(config_.site);
+  if (!credentials) return tl::unexpected(credentials.error());
+  auto roster = program::newest_roster(config_.site, config_.state.dir, log_.sink());
+  if (!roster) return tl::unexpected(roster.error());
+  tunnel::uv::GatewayOptions options{.listen = {config_.listen.address, config_.listen.port},
+                                     .credentials = std::move(*credentials),
+                                     .spa_keys = {},
+                                     .psk = config_.site.psk,
+                                     .roster = std::move(*roster),
+                                     .tun = {.enabled = config_.tun.enabled,
+                                             .name = config_.tun.name,
+                                             .pool = config_.tun.pool,
+                                             .routes = config_.tun.routes},
+                                     .stun_keepalive = settings_->values().stun_keepalive_interval,
+                                     .probe_prefixes = config_.probe_prefixes,
+                                     .software = "natt-gateway " NATT_VERSION,
+                                     .log = log_.sink()};
+  for (const config::SpaKey& key : config_.site.spa_keys) {
+    options.spa_keys.push_back({key.generation, spa::KeyPair::from_secret(key.secret.view())});
+  }
+  return options;
+}
+
+void GatewayApp::update_policy(const Roster& roster) {
+  policy_.update(config_, roster, natt::uv::interface_addresses());
+}
+
+void GatewayApp::on_roster(const SignedRoster& documents) {
+  program::persist_roster(documents, config_.site.name, config_.state.dir, log_.sink());
+  // During open() there is no gateway yet; open() itself brings the policy up to date.
+  if (gateway_) update_policy(gateway_->roster());
+}
+
+void GatewayApp::run() { loop_.run(*this); }
+
+void GatewayApp::on_terminate(Instant now) {
+  log_.sink()(LogLevel::kInfo, "natt.gateway.draining seconds=" + std::to_string(kDrain.count()));
+  gateway_->drain(now);
+  stop_at_ = now + kDrain;
+  timer_.arm(now);
+}
+
+void GatewayApp::on_timer(Instant now) {
+  if (!stop_at_) return;
+  if (gateway_->stream_count() == 0 || now >= *stop_at_) {
+    gateway_->close(now, "the gateway is stopping");
+    return loop_.stop();
+  }
+  timer_.arm(now + std::chrono::milliseconds(50));
+}
+
+void GatewayApp::on_reload(Instant now) {
+  auto config = config::load_gateway_config(config_.file);
+  if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
+  log_.set_level(config->log.level);
+  settings_->reload(config->natt);
+  config_.entitlements = config->entitlements;
+  update_policy(gateway_->roster());
+  gateway_->handle_policy_change(now);
+  gateway_->set_stun_keepalive(now, settings_->values().stun_keepalive_interval);
+  watch_->reload();
+  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+}
+
+std::vector<control::Session> GatewayApp::sessions() const {
+  std::vector<control::Session> sessions;
+  for (const auto& connection : gateway_->connections()) {
+    sessions.push_back({.site = config_.site.name,
+                        .client = connection.client.name,
+                        .gateway = config_.site.identity.name,
+                        .connection_type = connection.type,
+                        .relay_reason = {},
+                        .local_address = gateway_->local_address().to_string(),
+                        .remote_address = connection.remote ? connection.remote->to_string() : "",
+                        .rtt_ms = program::milliseconds(connection.stats.smoothed_rtt_us),
+                        .bytes_in = connection.stats.bytes_in,
+                        .bytes_out = connection.stats.bytes_out,
+                        .since = program::wall_of(connection.since)});
+  }
+  return sessions;
+}
+
+control::Health GatewayApp::health() const {
+  control::Health health;
+  program::add_site_health(health, config_.site.name, gateway_->brokers(),
+                           gateway_->roster().next_update < natt::uv::wall_now());
+  if (!gateway_->spa_stats().keys_locked) {
+    health.add(control::HealthStatus::kWarning,
+               "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");
+  }
+  return health;
+}
+
+control::Status GatewayApp::status() const {
+  control::Status status{.program = "gateway", .version = NATT_VERSION};
+  status.identities.push_back(config_.site.identity.uri());
+  status.since = since_;
+  status.health = health();
+  status.session_counts = control::count(sessions());
+  status.relayed = {.sessions = status.session_counts.relayed};
+  return status;
+}
+
+void GatewayApp::add_commands() {
+  using control::Access;
+  commands_.add("status", Access::kRead, [this](const json&) -> Result<json> { return json(status()); });
+  commands_.add("health", Access::kRead, [this](const json&) -> Result<json> { return json(health()); });
+  commands_.add("sites", Access::kRead, [this](const json&) -> Result<json> {
+    control::Site site{.name = config_.site.name,
+                       .roster_number = gateway_->roster().number,
+                       .roster_next_update = gateway_->roster().next_update,
+                       .peers = program::broker_peers(gateway_->brokers()),
+                       .session_counts = control::count(sessions())};
+    site.relayed.sessions = site.session_counts.relayed;
+    return control::sites_json({site});
+  });
+  commands_.add("sessions", Access::kRead,
+                [this](const json&) -> Result<json> { return control::sessions_json(sessions()); });
+  commands_.add("nat-sockets", Access::kRead, [this](const json&) -> Result<json> {
+    return control::nat_sockets_json(
+        program::nat_sockets(config_.site.name, gateway_->local_address(), gateway_->brokers()));
+  });
+  program::add_settings_commands(commands_, *settings_, [this] {
+    gateway_->set_stun_keepalive(natt::uv::now(), settings_->values().stun_keepalive_interval);
+  });
+}
+
+}  // namespace natt::gateway

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The gateway program: configuration in, natt::tunnel::uv::Gateway on the loop, status out.
+
+#include <memory>
+
+#include <natt/tunnel/uv/gateway.h>
+#include <natt/uv/timer.h>
+
+#include "apps/config/gateway_config.h"
+#include "apps/config/log.h"
+#include "apps/config/natt_settings.h"
+#include "apps/control/command_table.h"
+#include "apps/control/control_server.h"
+#include "apps/control/status.h"
+#include "apps/gateway/entitlement_policy.h"
+#include "apps/program/event_loop.h"
+#include "apps/program/roster_files.h"
+
+namespace natt::gateway {
+
+class GatewayApp final : private program::EventLoop::Listener,
+                         private natt::uv::Timer::Listener,
+                         private tunnel::uv::Gateway::Listener {
+ public:
+  GatewayApp(program::EventLoop& loop, config::GatewayConfig config, config::Log& log);
+  ~GatewayApp() override;
+  GatewayApp(const GatewayApp&) = delete;
+  GatewayApp& operator=(const GatewayApp&) = delete;
+
+  [[nodiscard]] Result<void> open();
+  void run();
+
+ private:
+  // How long SIGTERM waits for streams to end.
+  static constexpr std::chrono::seconds kDrain{5};
+
+  void on_terminate(Instant now) override;
+  void on_reload(Instant now) override;
+  void on_timer(Instant now) override;
+  void on_roster(const SignedRoster& documents) override;
+
+  [[nodiscard]] Result<tunnel::uv::GatewayOptions> gateway_options() const;
+  void update_policy(const Roster& roster);
+  void add_commands();
+  [[nodiscard]] control::Health health() const;
+  [[nodiscard]] control::Status status() const;
+  [[nodiscard]] std::vector<control::Session> sessions() const;
+
+  program::EventLoop& loop_;
+  config::GatewayConfig config_;
+  config::Log& log_;
+  SystemRandom random_;
+  EntitlementPolicy policy_;
+  std::unique_ptr<config::NattSettings> settings_;
+  WallTime since_{};
+  std::unique_ptr<tunnel::uv::Gateway> gateway_;
+  std::unique_ptr<program::RosterWatch> watch_;
+  control::CommandTable commands_;
+  std::unique_ptr<control::ControlServer> control_;
+  natt::uv::Timer timer_;
+  std::optional<Instant> stop_at_;
+};
+
+}  // namespace natt::gateway

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/program/roster_files.h"
+
+#include <natt/roster_store.h>
+
+#include "apps/config/site_material.h"
+#include "apps/config/state_dir.h"
+
+namespace natt::program {
+
+Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::filesystem::path& state_dir,
+                                   LogSink log) {
+  auto ca = SiteCa::from_pem(site.ca_pem);
+  if (!ca) return tl::unexpected(ca.error());
+  RosterStore store(std::move(*ca), config::roster_view(site.identity.role), log);
+  if (auto loaded = config::load_rosters(site, state_dir, store, log); !loaded) return tl::unexpected(loaded.error());
+  return store.documents();
+}
+
+void persist_roster(const SignedRoster& documents, const std::string& site, const std::filesystem::path& state_dir,
+                    LogSink log) {
+  const auto written = config::write_file_atomically(state_dir / ("roster-" + site), documents.serialize());
+  if (!written) log(LogLevel::kError, "natt.roster.not_persisted reason=\"" + written.error().message + "\"");
+}
+
+RosterWatch::RosterWatch(uv_loop_s& loop, const config::SiteConfig& site, LogSink log, Changed changed)
+    : file_(site.roster_file), log_(log), changed_(std::move(changed)) {
+  if (!file_.empty()) watch_ = std::make_unique<control::FileWatch>(loop, file_, [this] { reload(); });
+}
+
+void RosterWatch::reload() {
+  std::error_code failed;
+  if (file_.empty() || !std::filesystem::exists(file_, failed)) return;
+  const auto bytes = config::read_file(file_, SignedRoster::kMaxDocumentSize * 2, config::Exposure::kPublic);
+  if (!bytes) return log_(LogLevel::kWarning, "natt.roster.unreadable reason=\"" + bytes.error().message + "\"");
+  const auto documents = SignedRoster::parse(as_bytes(*bytes));
+  if (!documents) return log_(LogLevel::kWarning, "natt.roster.refused reason=\"" + documents.error().message + "\"");
+  changed_(*documents);
+}
+
+}  // namespace natt::program

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The roster of one site as files: the newest at start, the file beside the configuration
+// watched while the program runs, and the accepted one persisted. Resource type on the loop.
+
+#include <functional>
+#include <memory>
+
+#include <natt/log.h>
+#include <natt/roster.h>
+
+#include "apps/config/site_config.h"
+#include "apps/control/file_watch.h"
+
+struct uv_loop_s;
+
+namespace natt::program {
+
+// The newest of the embedded, the neighbouring and the persisted roster of the site.
+[[nodiscard]] Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::filesystem::path& state_dir,
+                                                 LogSink log);
+
+// Writes to the state folder; a failure is a log line, the roster is in force all the same.
+void persist_roster(const SignedRoster& documents, const std::string& site, const std::filesystem::path& state_dir,
+                    LogSink log);
+
+class RosterWatch {
+ public:
+  // Gets what the file holds now, unverified.
+  using Changed = std::function<void(const SignedRoster& documents)>;
+  RosterWatch(uv_loop_s& loop, const config::SiteConfig& site, LogSink log, Changed changed);
+  RosterWatch(const RosterWatch&) = delete;
+  RosterWatch& operator=(const RosterWatch&) = delete;
+
+  // Looks at the file now; also after SIGHUP.
+  void reload();
+
+ private:
+  std::filesystem::path file_;
+  LogSink log_;
+  Changed changed_;
+  std::unique_ptr<control::FileWatch> watch_;
+};
+
+}  // namespace natt::program

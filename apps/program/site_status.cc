@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/program/site_status.h"
+
+#include <algorithm>
+
+#include <natt/uv/timer.h>
+
+namespace natt::program {
+
+std::vector<control::Peer> broker_peers(const BrokerStates& brokers) {
+  std::vector<control::Peer> peers;
+  for (const auto& broker : brokers) {
+    peers.push_back({.name = broker.identity.name,
+                     .role = "broker",
+                     .state = broker.connected ? "connected" : "connecting",
+                     .address = broker.address.to_string(),
+                     .detail = !broker.connected && broker.error ? broker.error->message : ""});
+  }
+  return peers;
+}
+
+std::vector<control::NatSocket> nat_sockets(const std::string& site, const SocketAddress& local,
+                                            const BrokerStates& brokers) {
+  std::vector<control::NatSocket> sockets;
+  for (const auto& broker : brokers) {
+    sockets.push_back({.site = site,
+                       .broker = broker.identity.name,
+                       .local_address = local.to_string(),
+                       .broker_address = broker.address.to_string(),
+                       .mapped_address = broker.mapped ? broker.mapped->to_string() : "",
+                       .state = broker.mapped ? "ok" : broker.stun_error ? "failed" : "probing",
+                       .error = broker.stun_error ? broker.stun_error->message : ""});
+  }
+  return sockets;
+}
+
+void add_site_health(control::Health& health, const std::string& site, const BrokerStates& brokers,
+                     bool roster_stale) {
+  const auto connected = std::count_if(brokers.begin(), brokers.end(), [](const auto& broker) { return broker.connected; });
+  for (const auto& broker : brokers) {
+    if (!broker.connected && broker.error) {
+      health.add(connected == 0 ? control::HealthStatus::kError : control::HealthStatus::kWarning,
+                 broker.error->message);
+    }
+    if (broker.connected && broker.stun_error) {
+      health.add(control::HealthStatus::kWarning, broker.stun_error->message);
+    }
+  }
+  if (roster_stale) {
+    health.add(control::HealthStatus::kWarning,
+               "the roster of site " + site + " is past its next update: sign a new one with nattctl");
+  }
+}
+
+WallTime wall_of(Instant instant) {
+  return natt::uv::wall_now() - std::chrono::duration_cast<std::chrono::milliseconds>(natt::uv::now() - instant);
+}
+
+double milliseconds(std::uint64_t microseconds) { return static_cast<double>(microseconds) / 1000.0; }
+
+}  // namespace natt::program

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A device's signaling with all brokers of its site: one SignalLink per broker that the
+// roster lists, the UDP knock that goes with each attempt, STUN credentials fetched and
+// renewed for the endpoint, and rosters taken over as they are pushed.
+//
+// Resource type on the embedder's loop and its thread; everything borrowed outlives it.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <natt/credentials.h>
+#include <natt/endpoint.h>
+#include <natt/roster_store.h>
+#include <natt/spa/keys.h>
+#include <natt/spa/knock_schedule.h>
+#include <natt/spa/knocker.h>
+#include <natt/tls_context.h>
+#include <natt/uv/endpoint_driver.h>
+#include <natt/uv/signal_link.h>
+
+namespace natt::uv {
+
+// A device's own keys for SPA; the generation is that of the pair in the roster.
+struct SpaOwnKey {
+  std::uint16_t generation = 0;
+  spa::KeyPair pair;
+};
+
+class SiteSignaling final : private SignalLink::Listener, private Timer::Listener {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // Everything but rosters and STUN credentials, which are dealt with here. May send().
+    virtual void on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) = 0;
+    // A roster was accepted, from signaling or by update_roster(): persist store().documents(), end what it no longer
+    // allows. Acknowledged to the broker after the return.
+    virtual void on_roster(Instant now, const RosterChange& change) = 0;
+  };
+
+  struct Options {
+    RosterView view = RosterView::kClient;
+    std::uint64_t features = kFeatureRelayUdp;
+    std::uint64_t boot_id = 0;
+    std::string software;
+    LogSink log;
+  };
+
+  struct BrokerState {
+    Identity identity;
+    SocketAddress address;
+    bool connected = false;
+    std::optional<Error> error;
+    std::optional<SocketAddress> mapped;
+    std::optional<Error> stun_error;
+  };
+
+  // `roster` is the newest one at hand; it has to list the device and at least one broker.
+  [[nodiscard]] static Result<std::unique_ptr<SiteSignaling>> make(uv_loop_s& loop, Options options,
+                                                                   const Credentials& credentials,
+                                                                   const SpaOwnKey& key, const spa::SitePsk& psk,
+                                                                   const SignedRoster& roster, EndpointDriver& driver,
+                                                                   Random& random, Listener& listener);
+  ~SiteSignaling() override;
+  SiteSignaling(const SiteSignaling&) = delete;
+  SiteSignaling& operator=(const SiteSignaling&) = delete;
+
+  void start(Instant now);
+  // Leaves all brokers politely.
+  void stop();
+  // kClosed while there is no channel to that broker.
+  Result<void> send(Instant now, BrokerIndex broker, const SignalMessage& message);
+  // Brokers with an open channel, in roster order.
+  [[nodiscard]] std::vector<BrokerIndex> connected() const;
+  [[nodiscard]] bool is_connected(BrokerIndex broker) const;
+
+  // From a file. Errors leave everything as it was.
+  [[nodiscard]] Result<RosterChange> update_roster(Instant now, const SignedRoster& documents);
+  [[nodiscard]] const RosterStore& store() const { return store_; }
+  [[nodiscard]] const Roster& roster() const { return *store_.roster(); }
+
+  // The endpoint's word on STUN, for states().
+  void note_stun(const StunReport& report);
+  [[nodiscard]] std::vector<BrokerState> states() const;
+
+ private:
+  struct Broker {
+    BrokerIndex index;
+    Identity identity;
+    std::unique_ptr<spa::Knocker> knocker;
+    std::unique_ptr<spa::KnockSchedule> knocks;
+    std::unique_ptr<SignalLink> link;
+    std::optional<Instant> renew_stun_at;
+    std::optional<SocketAddress> mapped;
+    std::optional<Error> stun_error;
+  };
+
+  SiteSignaling(uv_loop_s& loop, Options options, const Credentials& credentials, const SpaOwnKey& key,
+                const spa::SitePsk& psk, EndpointDriver& driver, Random& random, Listener& listener);
+  void on_attempt(Instant now, SignalLink& link) override;
+  void on_signal(Instant now, SignalLink& link, const SignalEvent& event) override;
+  [[nodiscard]] std::uint64_t roster_number() const override { return store_.number(); }
+  void on_timer(Instant now) override;
+
+  void sync_brokers(Instant now);
+  void retire_missing_brokers(Instant now);
+  void add_broker(Instant now, const RosterDevice& device);
+  [[nodiscard]] Broker* find(const SignalLink& link);
+  [[nodiscard]] Broker* find(BrokerIndex index);
+  [[nodiscard]] const Broker* find(BrokerIndex index) const;
+  void on_stun_credentials(Instant now, Broker& broker, const StunCredentials& message);
+  void on_roster_document(Instant now, Broker& broker, const RosterReceived& received);
+  Result<RosterChange> accept_roster(Instant now, const SignedRoster& documents);
+  void send_knocks(Instant now);
+
+  uv_loop_s& loop_;
+  Options options_;
+  const Credentials& credentials_;
+  const SpaOwnKey& key_;
+  const spa::SitePsk& psk_;
+  EndpointDriver& driver_;
+  Random& random_;
+  Listener& listener_;
+  RosterStore store_;
+  std::unique_ptr<TlsContext> tls_;
+  Timer timer_;
+  std::vector<std::unique_ptr<Broker>> brokers_;
+  std::vector<std::unique_ptr<Broker>> retired_;
+  std::uint32_t next_index_ = 0;
+  bool started_ = false;
+};
+
+}  // namespace natt::uv

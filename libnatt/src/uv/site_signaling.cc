@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <natt/uv/site_signaling.h>
+
+#include <algorithm>
+
+#include <natt/errc.h>
+
+namespace natt::uv {
+namespace {
+
+SignedRoster as_documents(RosterView view, const ByteBuffer& document) {
+  SignedRoster documents;
+  (view == RosterView::kFull ? documents.full : documents.client) = document;
+  return documents;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SiteSignaling>> SiteSignaling::make(uv_loop_s& loop, Options options,
+                                                           const Credentials& credentials, const SpaOwnKey& key,
+                                                           const spa::SitePsk& psk, const SignedRoster& roster,
+                                                           EndpointDriver& driver, Random& random,
+                                                           Listener& listener) {
+  std::unique_ptr<SiteSignaling> signaling(
+      new SiteSignaling(loop, std::move(options), credentials, key, psk, driver, random, listener));
+  auto tls = TlsContext::make(credentials, TlsDirection::kClient, "");
+  if (!tls) return tl::unexpected(tls.error());
+  signaling->tls_ = std::move(*tls);
+  if (auto change = signaling->store_.handle_roster(roster); !change) return tl::unexpected(change.error());
+  signaling->sync_brokers(now());
+  if (signaling->brokers_.empty()) {
+    return fail(Errc::kUnavailable, "the roster of site " + credentials.identity().site +
+                                        " lists no broker with an address: give the device a newer roster");
+  }
+  return signaling;
+}
+
+SiteSignaling::SiteSignaling(uv_loop_s& loop, Options options, const Credentials& credentials, const SpaOwnKey& key,
+                             const spa::SitePsk& psk, EndpointDriver& driver, Random& random, Listener& listener)
+    : loop_(loop),
+      options_(std::move(options)),
+      credentials_(credentials),
+      key_(key),
+      psk_(psk),
+      driver_(driver),
+      random_(random),
+      listener_(listener),
+      store_(credentials.site_ca(), options_.view, options_.log),
+      timer_(loop, *this) {}
+
+SiteSignaling::~SiteSignaling() = default;
+
+void SiteSignaling::start(Instant now) {
+  started_ = true;
+  for (const auto& broker : brokers_) broker->link->start(now);
+}
+
+void SiteSignaling::stop() {
+  started_ = false;
+  for (const auto& broker : brokers_) broker->link->stop();
+}
+
+void SiteSignaling::sync_brokers(Instant now) {
+  retire_missing_brokers(now);
+  for (const RosterDevice& device : roster().devices) {
+    const bool known = std::any_of(brokers_.begin(), brokers_.end(),
+                                   [&](const auto& broker) { return broker->identity == device.identity; });
+    if (device.identity.role == Role::kBroker && !known) add_broker(now, device);
+  }
+  std::vector<IpAddress> addresses;
+  for (const RosterDevice& device : roster().devices) {
+    if (device.identity.role != Role::kBroker) continue;
+    for (const SocketAddress& address : device.addresses) addresses.push_back(address.ip);
+  }
+  driver_.endpoint().set_broker_addresses(std::move(addresses));
+}
+
+void SiteSignaling::retire_missing_brokers(Instant now) {
+  for (auto broker = brokers_.begin(); broker != brokers_.end();) {
+    if (roster().find((*broker)->identity) != nullptr) {
+      ++broker;
+      continue;
+    }
+    // The roster may have come through this very link: it is destroyed outside of its callback.
+    (*broker)->link->stop();
+    retired_.push_back(std::move(*broker));
+    broker = brokers_.erase(broker);
+    timer_.arm(now);
+  }
+}
+
+void SiteSignaling::add_broker(Instant now, const RosterDevice& device) {
+  if (device.addresses.empty() || device.spa_keys.empty() || !device.mask_key) return;
+  const Identity& self = credentials_.identity();
+  const auto pair = spa::PairKey::derive(key_.pair, {device.spa_keys.back().key}, spa::DeviceId::of(self),
+                                         spa::DeviceId::of(device.identity), psk_);
+  if (!pair) return;
+  auto broker = std::make_unique<Broker>();
+  broker->index = {next_index_++};
+  broker->identity = device.identity;
+  const spa::KnockerOptions knocker{.device = self, .verifier = device.identity, .port = device.addresses[0].port,
+                                    .mask = *device.mask_key, .key_generation = key_.generation};
+  broker->knocker = std::make_unique<spa::Knocker>(knocker, *pair, random_);
+  broker->knocks = std::make_unique<spa::KnockSchedule>(*broker->knocker);
+  SignalLink::Options link{.client = {.self = self, .broker = device.identity, .features = options_.features,
+                                      .boot_id = options_.boot_id, .software = options_.software, .log = options_.log},
+                           .addresses = device.addresses};
+  broker->link = std::make_unique<SignalLink>(loop_, std::move(link), *tls_, *broker->knocker, random_,
+                                              static_cast<SignalLink::Listener&>(*this));
+  brokers_.push_back(std::move(broker));
+  if (started_) brokers_.back()->link->start(now);
+}
+
+SiteSignaling::Broker* SiteSignaling::find(const SignalLink& link) {
+  const auto found = std::find_if(brokers_.begin(), brokers_.end(),
+                                  [&](const auto& broker) { return broker->link.get() == &link; });
+  return found == brokers_.end() ? nullptr : found->get();
+}
+
+SiteSignaling::Broker* SiteSignaling::find(BrokerIndex index) {
+  const auto found =
+      std::find_if(brokers_.begin(), brokers_.end(), [&](const auto& broker) { return broker->index == index; });
+  return found == brokers_.end() ? nullptr : found->get();
+}
+
+const SiteSignaling::Broker* SiteSignaling::find(BrokerIndex index) const {
+  return const_cast<SiteSignaling*>(this)->find(index);
+}
+
+Result<void> SiteSignaling::send(Instant now, BrokerIndex broker, const SignalMessage& message) {
+  Broker* found = find(broker);
+  if (found == nullptr) return fail(Errc::kClosed, "the broker is no longer in the roster");
+  return found->link->send(now, message);
+}
+
+bool SiteSignaling::is_connected(BrokerIndex broker) const {
+  const Broker* found = find(broker);
+  return found != nullptr && found->link->connected();
+}
+
+std::vector<BrokerIndex> SiteSignaling::connected() const {
+  std::vector<BrokerIndex> indices;
+  for (const auto& broker : brokers_) {
+    if (broker->link->connected()) indices.push_back(broker->index);
+  }
+  return indices;
+}
+
+void SiteSignaling::on_attempt(Instant now, SignalLink& link) {
+  if (Broker* broker = find(link)) {
+    static_cast<void>(broker->knocks->start(now));
+    send_knocks(now);
+  }
+}
+
+void SiteSignaling::send_knocks(Instant now) {
+  std::optional<Instant> deadline;
+  for (const auto& broker : brokers_) {
+    broker->knocks->handle_timeout(now);
+    while (auto datagram = broker->knocks->poll_transmit(wall_now())) {
+      driver_.send(Transmit{.to = broker->link->address(), .from = {}, .bytes = std::move(*datagram)});
+    }
+    deadline = earlier(deadline, earlier(broker->knocks->next_deadline(), broker->renew_stun_at));
+  }
+  timer_.arm(deadline);
+}
+
+void SiteSignaling::on_timer(Instant now) {
+  retired_.clear();
+  for (const auto& broker : brokers_) {
+    if (!broker->renew_stun_at || now < *broker->renew_stun_at) continue;
+    broker->renew_stun_at.reset();
+    static_cast<void>(broker->link->send(now, StunCredentialsRequest{}));
+  }
+  send_knocks(now);
+}
+
+void SiteSignaling::on_signal(Instant now, SignalLink& link, const SignalEvent& event) {
+  Broker* broker = find(link);
+  if (broker == nullptr) return;
+  if (const auto* credentials = std::get_if<StunCredentials>(&event)) {
+    return on_stun_credentials(now, *broker, *credentials);
+  }
+  if (const auto* received = std::get_if<RosterReceived>(&event)) return on_roster_document(now, *broker, *received);
+  if (std::holds_alternative<SignalConnected>(event)) {
+    broker->knocks->stop();
+    options_.log(LogLevel::kInfo, "natt.signal.connected broker=" + broker->identity.uri() +
+                                      " address=" + link.address().to_string());
+    static_cast<void>(link.send(now, StunCredentialsRequest{}));
+  }
+  if (const auto* closed = std::get_if<SignalClosed>(&event)) {
+    options_.log(LogLevel::kWarning, "natt.signal.lost broker=" + broker->identity.uri() + " reason=\"" +
+                                         closed->error.message + "\"");
+  }
+  listener_.on_broker_event(now, broker->index, event);
+}
+
+void SiteSignaling::on_stun_credentials(Instant now, Broker& broker, const StunCredentials& message) {
+  broker.renew_stun_at = now + std::chrono::duration_cast<Duration>(message.lifetime) * 3 / 4;
+  timer_.arm(earlier(broker.renew_stun_at, broker.knocks->next_deadline()));
+  const auto set =
+      driver_.endpoint().set_stun(now, wall_now(), broker.index, message.credential, message.servers);
+  broker.stun_error = set ? std::nullopt : std::optional(set.error());
+  if (!set) options_.log(LogLevel::kError, "natt.stun.failed reason=\"" + set.error().message + "\"");
+  driver_.flush(now);
+}
+
+void SiteSignaling::on_roster_document(Instant now, Broker& broker, const RosterReceived& received) {
+  if (received.view != options_.view) return;
+  const BrokerIndex index = broker.index;
+  const auto change = accept_roster(now, as_documents(received.view, received.document));
+  if (!change) {
+    options_.log(LogLevel::kWarning, "natt.roster.refused number=" + std::to_string(received.number) + " reason=\"" +
+                                         change.error().message + "\"");
+    return;
+  }
+  // The roster itself may have dropped the broker that brought it.
+  if (find(index) != nullptr) static_cast<void>(send(now, index, RosterAck{store_.number()}));
+}
+
+Result<RosterChange> SiteSignaling::update_roster(Instant now, const SignedRoster& documents) {
+  return accept_roster(now, documents);
+}
+
+Result<RosterChange> SiteSignaling::accept_roster(Instant now, const SignedRoster& documents) {
+  auto change = store_.handle_roster(documents);
+  if (!change || change->number == 0) return change;
+  options_.log(LogLevel::kInfo, "natt.roster.accepted site=" + credentials_.identity().site +
+                                    " number=" + std::to_string(change->number));
+  listener_.on_roster(now, *change);
+  sync_brokers(now);
+  return change;
+}
+
+void SiteSignaling::note_stun(const StunReport& report) {
+  Broker* broker = find(report.broker);
+  if (broker == nullptr) return;
+  broker->mapped = report.mapped;
+  broker->stun_error = report.error;
+}
+
+std::vector<SiteSignaling::BrokerState> SiteSignaling::states() const {
+  std::vector<BrokerState> states;
+  for (const auto& broker : brokers_) {
+    states.push_back({broker->identity, broker->link->address(), broker->link->connected(),
+                      broker->link->last_error(), broker->mapped, broker->stun_error});
+  }
+  return states;
+}
+
+}  // namespace natt::uv

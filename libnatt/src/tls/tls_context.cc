@@ -17,8 +17,9 @@ namespace natt {
 namespace {
 
 // RFC 8446 section 9.1 makes AES-128-GCM mandatory; the library puts ChaCha20 first where there is no AES in
-// hardware. The post-quantum hybrid is preferred, and the key shares of the hello are for the first two of this list.
-constexpr char kGroups[] = "X25519Kyber768:X25519:P-256";
+// hardware. The post-quantum hybrid (X25519Kyber768Draft00 goes by this name here) is preferred, and the key shares of
+// the hello are for the first two of this list.
+constexpr char kGroups[] = "X25519KYBER:X25519:P-256";
 constexpr char kClassicGroups[] = "X25519:P-256";
 constexpr std::uint16_t kSignatures[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256};
 

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <natt/signal_admission.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "support/signal_world.h"
+
+using namespace natt;
+using namespace std::chrono_literals;
+using natt::test::SignalPeer;
+using natt::test::SignalWorld;
+
+namespace {
+
+// Nothing was sent on the channel and the broker made no TLS object for it.
+void check_silent(SignalWorld& world, ChannelId channel) {
+  CHECK_FALSE(world.raw_output.contains(channel));
+  CHECK(world.hub->stats().handshakes_started == 0);
+}
+
+}  // namespace
+
+TEST_CASE("admission: a stranger is read to nowhere and closed after 30 to 90 seconds", "[natt][signal]") {
+  SignalWorld world({"hq"});
+
+  const ChannelId stranger = world.open_raw(as_bytes("GET / HTTP/1.1\r\nHost: broker\r\n\r\n"));
+  for (int i = 0; i < 100; ++i) world.feed(stranger, ByteBuffer(1000, 0x16));
+
+  check_silent(world, stranger);
+  CHECK(world.admission->stats().rejected_shape == 1);
+  world.advance(29s);
+  CHECK_FALSE(world.refused.contains(stranger));
+  world.advance(62s);
+  CHECK(world.refused.contains(stranger));
+  check_silent(world, stranger);
+  CHECK_FALSE(world.admission->next_deadline());
+}
+
+TEST_CASE("admission: one that says nothing, or half of it, is silenced after three seconds", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ByteBuffer flight = *alice.client->first_flight(world.wall);
+  const ChannelId mute = world.open_raw({});
+  const ChannelId half = world.open_raw(ByteView(flight).first(flight.size() - 1));
+
+  world.advance(3s);
+
+  CHECK(world.admission->stats().timed_out == 2);
+  world.feed(half, ByteView(flight).last(1));
+  check_silent(world, mute);
+  check_silent(world, half);
+  CHECK(world.admission->stats().admitted == 0);
+}
+
+TEST_CASE("admission: every flipped bit of the frame or of the hello is a stranger's", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ByteBuffer flight = *alice.client->first_flight(world.wall);
+  const std::size_t record1 = 5u + load_be<std::uint16_t>(&flight[3]);
+  // The frame is the random and the session id of record 1, all of record 2 is bound to it.
+  for (std::size_t at = 0; at < flight.size(); at += at >= 11 && at < 76 ? 1 : 23) {
+    if (at < record1 && !(at >= 11 && at < 43) && !(at >= 44 && at < 76)) continue;
+    CAPTURE(at);
+    ByteBuffer bad = flight;
+    bad[at] = static_cast<std::uint8_t>(bad[at] ^ 0x04);
+
+    const ChannelId channel = world.open_raw(bad);
+
+    check_silent(world, channel);
+  }
+  CHECK(world.admission->stats().admitted == 0);
+  // The genuine one was not used up by them.
+  CHECK(world.admission->stats().rejected_verdict + world.admission->stats().rejected_shape +
+            world.admission->stats().accepted >
+        64);
+  world.open(alice, flight);
+  CHECK(alice.is_open());
+}
+
+TEST_CASE("admission: a replayed flight opens nothing", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ByteBuffer flight = *alice.client->first_flight(world.wall);
+  world.open(alice, flight);
+  REQUIRE(alice.is_open());
+
+  const ChannelId replay = world.open_raw(flight);
+
+  CHECK_FALSE(world.raw_output.contains(replay));
+  CHECK(world.hub->stats().handshakes_started == 1);
+  CHECK(world.admission->stats().rejected_verdict == 1);
+}
+
+TEST_CASE("admission: a second attempt of the same client has a fresh frame over the same hello", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ByteBuffer first = *alice.client->first_flight(world.wall);
+  const ByteBuffer second = *alice.client->first_flight(world.wall);
+  CHECK(first != second);
+  CHECK(first.size() == second.size());
+  static_cast<void>(world.open_raw(first));  // this SYN's connection is lost to the client
+
+  world.open(alice, second);
+
+  CHECK(alice.is_open());
+}
+
+TEST_CASE("admission: an octet at a time is as good as at once", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ByteBuffer flight = *alice.client->first_flight(world.wall);
+  world.open(alice, {});
+
+  for (const std::uint8_t octet : flight) world.feed(alice.channel, ByteBuffer{octet});
+
+  CHECK(alice.is_open());
+}
+
+TEST_CASE("admission: the SPA identity chooses the site", "[natt][signal]") {
+  SignalWorld world({"hq", "branch"});
+
+  SignalPeer& in_hq = world.connect(Role::kClient, "alice");
+  SignalPeer& in_branch = world.connect(Role::kClient, "alice", {}, "branch");
+
+  CHECK(in_hq.is_open());
+  CHECK(in_branch.is_open());
+  CHECK(world.hub->is_online({"hq", Role::kClient, "alice"}));
+  CHECK(world.hub->is_online({"branch", Role::kClient, "alice"}));
+}
+
+TEST_CASE("admission: a relay join is handed over with its token and never reaches TLS", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const spa::PairingToken token{1, 2, 3};
+  const auto hello = alice.knocker->make_relay_join(world.wall, alice.knocker->next_knock_id(), token);
+  const ChannelId channel{5000};
+  REQUIRE(world.admission->handle_accepted(world.now, channel, *SocketAddress::parse("203.0.113.5:1")));
+  world.admission->handle_bytes(world.now, world.wall, channel, hello.record1);
+  ByteBuffer rest = hello.record2;
+  rest.insert(rest.end(), {7, 8, 9});
+  world.admission->handle_bytes(world.now, world.wall, channel, rest);
+
+  const auto event = world.admission->poll_event();
+
+  REQUIRE(event);
+  const auto& admitted = std::get<Admitted>(*event);
+  CHECK(admitted.purpose == Admitted::Purpose::kRelayJoin);
+  CHECK(admitted.identity == alice.identity);
+  CHECK(spa::parse_pairing_record(admitted.record) == token);
+  CHECK(admitted.rest == ByteBuffer{7, 8, 9});
+}
+
+TEST_CASE("admission: the table is bounded, and failed connections make room first", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  spa::VerifierGroup none;
+  SignalAdmission admission({.max_pending = 3}, none, world.random);
+  const SocketAddress remote = *SocketAddress::parse("203.0.113.5:1");
+  for (const std::uint64_t id : {1u, 2u, 3u}) REQUIRE(admission.handle_accepted(world.now, {id}, remote));
+
+  CHECK_FALSE(admission.handle_accepted(world.now, {4}, remote));
+  admission.handle_bytes(world.now, world.wall, {2}, as_bytes("nonsense"));
+  CHECK(admission.handle_accepted(world.now, {5}, remote));
+  CHECK(std::get<CloseConnection>(*admission.poll_event()).channel == ChannelId{2});
+  CHECK_FALSE(admission.handle_accepted(world.now, {6}, remote));
+  admission.handle_disconnected({1});
+  CHECK(admission.handle_accepted(world.now, {7}, remote));
+  CHECK(admission.stats().overflow == 3);
+  CHECK_FALSE(admission.poll_event());
+}

@@ -107,6 +107,7 @@ class RelayLeg {
   enum class State : std::uint8_t { kIdle, kBinding, kEchoing, kBound, kClosed };
   void transition_to(State next);
   void send_bind(Instant now, WallTime wall_now);
+  void repeat_bind(Instant now);
   void send_keepalive(Instant now, WallTime wall_now);
   void send(const RelayControl& control);
   void handle_challenge(Instant now, const RelayControl& control);
@@ -136,6 +137,7 @@ class RelayLeg {
   std::optional<Instant> retry_at_;
   std::optional<Instant> renew_at_;
   std::optional<Instant> expires_at_;
+  Transmit last_bind_;
   std::deque<Transmit> transmits_;
   std::deque<Event> events_;
   Stats stats_;

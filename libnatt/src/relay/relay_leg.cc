@@ -94,6 +94,7 @@ void RelayLeg::send_bind(Instant now, WallTime wall_now) {
   control.time = wall_now;
   control.grant = grant_.sealed;
   send(control);
+  last_bind_ = transmits_.back();
   bind_counter_ = control.counter;
   sent_at_ = now;
   ++stats_.binds_sent;
@@ -203,8 +204,17 @@ void RelayLeg::handle_timeout(Instant now, WallTime wall_now) {
   if (retry_at_ && now >= *retry_at_) handle_retry(now, wall_now);
 }
 
+// The same frame again: should the first one have arrived, its challenge is still good. On a path of more than 0.5 s
+// each new counter would devalue the challenge that is under way.
+void RelayLeg::repeat_bind(Instant now) {
+  transmits_.push_back(last_bind_);
+  ++stats_.binds_sent;
+  retry_at_ = now + retry_interval(unanswered_);
+}
+
 void RelayLeg::handle_retry(Instant now, WallTime wall_now) {
   ++unanswered_;
+  if (state_ == State::kBinding && unanswered_ == 1) return repeat_bind(now);
   if (state_ == State::kBound && grant_delivered_) {
     if (unanswered_ <= kRebindAfterKeepalives) return send_keepalive(now, wall_now);
     unanswered_ = 0;

@@ -3,6 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <deque>
 
 #include "unit/natt/relay_world.h"
 
@@ -69,6 +70,34 @@ TEST_CASE("relay leg: binds through loss of any single frame", "[natt][relay]") 
 
   CHECK(client->leg.bound());
   CHECK(client->take<RelayLeg::Lost>().empty());
+}
+
+TEST_CASE("relay leg: binds at the first try over a path of 0.7 s each way", "[natt][relay]") {
+  RelayWorld world;
+  RelayGrantPair pair = world.grant();
+  const auto client = world.make_end(pair.client, "203.0.113.1:4000");
+  std::deque<std::pair<Instant, Transmit>> to_relay, to_leg;
+  client->leg.start(world.now, world.wall);
+  const Instant start = world.now;
+
+  while (!client->leg.bound() && world.now < start + 10s) {
+    client->leg.handle_timeout(world.now, world.wall);
+    while (auto out = client->leg.poll_transmit()) to_relay.emplace_back(world.now + 700ms, *out);
+    while (!to_relay.empty() && to_relay.front().first <= world.now) {
+      (void)world.give(client->source, to_relay.front().second.bytes);
+      to_relay.pop_front();
+    }
+    while (auto reply = world.server->poll_transmit()) to_leg.emplace_back(world.now + 700ms, *reply);
+    while (!to_leg.empty() && to_leg.front().first <= world.now) {
+      client->leg.handle_datagram(world.now, world.wall, world.relay, to_leg.front().second.bytes);
+      to_leg.pop_front();
+    }
+    world.now += 10ms;
+    world.wall += 10ms;
+  }
+
+  CHECK(world.now - start < 3s);  // two round trips
+  CHECK(world.server->stats().challenges == 1);
 }
 
 TEST_CASE("relay leg: reports Lost once and goes on trying", "[natt][relay]") {

@@ -98,6 +98,7 @@ VerifierStats Verifier::Core::stats() const {
   VerifierStats stats = stats_;
   stats.devices = devices_.size();
   stats.keys = credentials_.size();
+  for (const ReplaySet& set : replays_) stats.nonces += set.size();
   stats.keys_locked = credentials_.locked() && hints_.locked() &&
                       std::all_of(options_.keys.begin(), options_.keys.end(), [](auto& key) { return key.locked(); });
   return stats;

@@ -220,3 +220,30 @@ TEST_CASE("spa slot history: past its ranges it joins the nearest and forgets no
   for (std::uint64_t i = 0; i < 40; ++i) CHECK(history.contains(Slot{1000 * i}));
   CHECK_FALSE(history.contains(Slot{40'000}));
 }
+
+TEST_CASE("spa clock: nonces are forgotten when their slot is over and not before", "[spa][clock]") {
+  OneClientSite site;
+  for (int i = 0; i < 10; ++i) REQUIRE(site.knock(*site.broker_verifier, site.fresh_knock()));
+  CHECK(site.broker_verifier->stats().nonces == 10);
+
+  // The last frame of the slot may be 60 s old.
+  site.run(*site.broker_verifier, seconds(64 + 59));
+  CHECK(site.broker_verifier->stats().nonces == 10);
+  site.run(*site.broker_verifier, seconds(3));
+  CHECK(site.broker_verifier->stats().nonces == 0);
+}
+
+TEST_CASE("spa clock: a device that was removed and came back cannot replay after a step back", "[spa][clock]") {
+  OneClientSite site;
+  const WallTime before = site.wall;
+  const ByteBuffer used = site.fresh_knock();
+  REQUIRE(site.knock(*site.broker_verifier, used));
+  site.broker_verifier->remove_device(site.alice);
+  site.run(*site.broker_verifier, seconds(600));
+  site.enroll(*site.broker_verifier);
+
+  set_clock(site, before);
+
+  CHECK_FALSE(site.knock(*site.broker_verifier, used));
+  CHECK(site.dropped(DropReason::kBeforeFloor) == 1);
+}

@@ -163,3 +163,28 @@ TEST_CASE("spa roster: a thousand devices come and go while each knocks for itse
     if (grant) CHECK(*grant->identity == name(i));
   }
 }
+
+TEST_CASE("spa roster: key uses that find the event queue full are reported at their next use", "[spa][roster]") {
+  RenewalSite site;
+  constexpr int kDevices = 70;
+  const auto name = [](int i) { return test::device_named("d" + std::to_string(i)); };
+  const auto knock_all = [&site, &name] {
+    for (int i = 0; i < kDevices; ++i) {
+      const auto knocker = site.knocker(name(i), site.new_keys, 2);
+      REQUIRE(site.knock(*site.broker_verifier, knocker->make_udp_knock(site.wall, knocker->next_knock_id())));
+    }
+  };
+  const auto drain = [&site] {
+    int events = 0;
+    while (site.broker_verifier->poll_event()) ++events;
+    return events;
+  };
+  for (int i = 0; i < kDevices; ++i) REQUIRE(site.broker_verifier->put_device(name(i), site.both));
+
+  knock_all();
+  CHECK(drain() == 64);
+  knock_all();
+  CHECK(drain() == kDevices - 64);
+  knock_all();
+  CHECK(drain() == 0);
+}

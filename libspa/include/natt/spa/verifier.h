@@ -114,6 +114,7 @@ struct VerifierStats {
   std::array<std::uint64_t, kDropReasonCount> drops{};
   std::size_t devices = 0;
   std::size_t keys = 0;
+  std::size_t nonces = 0;  // remembered in the slots that count
   // False when some key memory may reach swap (RLIMIT_MEMLOCK). Report it in health.
   bool keys_locked = true;
   std::uint64_t clock_steps_back = 0;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libspa/src/slot_table.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace natt::spa;
+
+namespace {
+
+SlotKeys keys_with(std::uint64_t hint) {
+  SlotKeys keys;
+  natt::store_be(keys.hint.data(), hint);
+  return keys;
+}
+
+}  // namespace
+
+TEST_CASE("spa slot table: hints that share a bucket are all found, also after one is erased", "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 4);
+  const std::array<std::uint64_t, 3> hints{0x1111'0000'0000'0005, 0x2222'0000'0000'0005, 0x3333'0000'0000'0005};
+  for (CredentialIndex i = 0; i < hints.size(); ++i) table.insert(i, {}, keys_with(hints[i]));
+
+  table.erase(0);
+
+  CHECK(table.find(hints[0]) == kNoCredential);
+  CHECK(table.guess(hints[0]) == kNoCredential);
+  CHECK(table.find(hints[1]) == 1);
+  CHECK(table.find(hints[2]) == 2);
+  CHECK(table.guess(hints[2]) == 2);
+}
+
+TEST_CASE("spa slot table: a hint that agrees only in its upper half is told apart", "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 4);
+  table.insert(0, {}, keys_with(0x1111'0000'0000'0105));
+  table.insert(1, {}, keys_with(0x1111'0000'0000'0205));
+
+  CHECK(table.guess(0x1111'0000'0000'0205) == 0);
+  CHECK(table.find(0x1111'0000'0000'0205) == 1);
+  CHECK(table.find(0x1111'0000'0000'0305) == kNoCredential);
+}
+
+TEST_CASE("spa slot table: grows under load and forgets at reset", "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 1);
+  const auto hint = [](CredentialIndex i) { return 0x9e37'79b9'7f4a'7c15ull * (i + 1); };
+  for (CredentialIndex i = 0; i < 3000; ++i) table.insert(i, {}, keys_with(hint(i)));
+
+  for (CredentialIndex i = 0; i < 3000; ++i) CHECK(table.find(hint(i)) == i);
+  table.reset(Slot{2}, 1);
+  CHECK(table.find(hint(0)) == kNoCredential);
+  CHECK(table.slot() == Slot{2});
+}
+
+TEST_CASE("spa slot table: erasing wipes the record", "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 1);
+  SlotKeys keys = keys_with(7);
+  keys.aead.mutable_view()[0] = 9;
+  table.insert(0, {}, keys);
+  REQUIRE(table.record(0).aead[0] == 9);
+
+  table.erase(0);
+
+  CHECK(table.record(0).hint == 0);
+  CHECK(table.record(0).aead[0] == 0);
+}

@@ -30,10 +30,11 @@ class Capture:
         """Packets that match a tshark display filter."""
         return len(self.fields(display_filter, "frame.number"))
 
-    def fields(self, display_filter, *names):
-        """One list of values per matching packet."""
+    def fields(self, display_filter, *names, decode_as=None):
+        """One list of values per matching packet; `decode_as` as tshark's -d takes it."""
         self.stop()
         command = ["tshark", "-n", "-r", str(self.path), "-Y", display_filter, "-T", "fields"]
+        command += ["-d", decode_as] if decode_as else []
         for name in names:
             command += ["-e", name]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

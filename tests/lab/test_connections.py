@@ -295,6 +295,53 @@ class LifeAndDeath(ConnectionTest):
         self.assert_clean(site)
 
 
+class OnTheWire(ConnectionTest):
+    """tshark, which knows nothing of this project, reads every datagram as what its first octet claims (RFC 9443)."""
+
+    def check(self, kind, expected, with_relay):
+        lab = self.enterContext(natlab.Lab(kind, kind))
+        site = natt_site.Site(lab)
+        self.sites = [site]
+        natt_site.start_web(lab, 1 << 20)
+        recordings = [lab.internet.capture(port, "udp") for port in ("to-client-nat", "to-gateway-nat", "to-broker")]
+        site.start_all()
+        self.fetch_page(site)
+        fetch.download(lab.client, WEB_PORT)
+        self.assert_type(site, expected)
+        kinds = set()
+        for recording in recordings:
+            kinds |= self.kinds(recording)
+            self.assertEqual(recording.fields("_ws.malformed", "frame.number", "_ws.col.Info"), [])
+        self.assertEqual(kinds, {"STUN", "QUIC", "knock"} | ({"relay"} if with_relay else set()))
+
+    def kinds(self, recording):
+        """Which of the protocols were there; each datagram is checked."""
+        knocks = {number for (number,) in recording.fields("dtls.record.content_type == 22", "frame.number",
+                                                           decode_as="udp.port==443,dtls")}
+        found = set()
+        for number, protocols, payload in recording.fields("udp && !icmp", "frame.number", "frame.protocols", "udp.payload"):
+            first = int(payload[:2], 16)
+            if first <= 3:
+                self.assertIn("stun", protocols.split(":"), payload)
+                found.add("STUN")
+            elif first == 22:
+                self.assertIn(number, knocks, payload)
+                found.add("knock")
+            elif first >= 64:
+                self.assertIn("quic", protocols.split(":"), payload)
+                found.add("QUIC")
+            else:
+                self.assertEqual(first, 0x0C, payload)
+                found.add("relay")
+        return found
+
+    def test_punched(self):
+        self.check("port-restricted", PUNCHED, with_relay=False)
+
+    def test_relayed(self):
+        self.check("symmetric", RELAYED, with_relay=True)
+
+
 class ManyClients(ConnectionTest):
     """Several clients on one gateway socket, each behind its own NAT."""
 

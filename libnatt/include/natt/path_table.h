@@ -42,7 +42,8 @@ struct Route {
   RelayLegHandle leg;
 
   [[nodiscard]] bool relayed() const { return leg.value != 0; }
-  [[nodiscard]] static Route direct(const SocketAddress& remote, const IpAddress& local = {}, std::uint32_t socket = 0) {
+  [[nodiscard]] static Route direct(const SocketAddress& remote, const IpAddress& local = {},
+                                    std::uint32_t socket = 0) {
     return {remote, local, socket, {}};
   }
   [[nodiscard]] static Route relay(RelayLegHandle leg) { return {{}, {}, 0, leg}; }

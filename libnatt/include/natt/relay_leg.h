@@ -38,7 +38,7 @@ class RelayLeg {
     SocketAddress relay;
     // Our own address to send from; unspecified lets the kernel choose.
     IpAddress local;
-    // Below the shortest NAT mapping lifetime found (RFC 4787 REQ-5 allows 2 minutes; 30 s and less occur in the field).
+    // Below the shortest NAT mapping lifetime found (RFC 4787 REQ-5 asks for 2 minutes; 30 s and less occur).
     Duration keepalive = std::chrono::seconds(15);
     // Ask for a new grant this long before the old one ends.
     std::chrono::milliseconds renew_before = std::chrono::seconds(90);

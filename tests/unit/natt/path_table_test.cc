@@ -14,9 +14,8 @@ namespace {
 SocketAddress address(const std::string& text) { return SocketAddress::parse(text).value(); }
 
 Route numbered(std::uint32_t number) {
-  return Route::direct({IpAddress::v4({10, static_cast<std::uint8_t>(number >> 16), static_cast<std::uint8_t>(number >> 8),
-                                       static_cast<std::uint8_t>(number)}),
-                        1000});
+  const auto octet = [&](unsigned shift) { return static_cast<std::uint8_t>(number >> shift); };
+  return Route::direct({IpAddress::v4({10, octet(16), octet(8), octet(0)}), 1000});
 }
 
 struct Fixture {

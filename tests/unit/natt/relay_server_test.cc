@@ -62,7 +62,8 @@ TEST_CASE("relay server: a train is forwarded whole", "[natt][relay]") {
   train.resize(train.size() - 500);  // the last one is shorter
 
   MutableBytes rest = train;
-  const auto out = world.server->handle_train(world.now, world.wall, session.client->source, world.relay.ip, rest, 1214);
+  const auto out =
+      world.server->handle_train(world.now, world.wall, session.client->source, world.relay.ip, rest, 1214);
 
   REQUIRE(out);
   CHECK(rest.empty());
@@ -223,7 +224,8 @@ TEST_CASE("relay server: a replayed bind steers nothing", "[natt][relay]") {
   CHECK(out->to == session.client->source);
 }
 
-TEST_CASE("relay server: a fresh bind from a spoofed source is challenged there, and changes nothing", "[natt][relay]") {
+TEST_CASE("relay server: a fresh bind from a spoofed source is challenged there, and changes nothing",
+          "[natt][relay]") {
   RelayWorld world;
   const RelayGrantPair pair = world.grant();
   const SocketAddress home = address("203.0.113.1:4000");
@@ -396,7 +398,8 @@ TEST_CASE("relay server: revoking ends the identity's sessions at once and refus
   CHECK(world.server->issue(kAlice, kGateway, std::nullopt, world.wall));
 }
 
-TEST_CASE("relay server: either end closes the session for both, and a replay does not bring it back", "[natt][relay]") {
+TEST_CASE("relay server: either end closes the session for both, and a replay does not bring it back",
+          "[natt][relay]") {
   RelayWorld world;
   BoundSession session(world);
   const auto captured = world.sent;

@@ -76,7 +76,9 @@ TEST_CASE("relay wire: the header is fourteen octets, kind, slot and tag", "[nat
 
 TEST_CASE("relay wire: a header that is short, foreign or of an unknown kind is refused", "[natt][relay]") {
   const auto header = make_relay_header(RelayKind::kClosed, {1, 2});
-  for (std::size_t size = 0; size < header.size(); ++size) CHECK_FALSE(parse_relay_header(ByteView(header).first(size)));
+  for (std::size_t size = 0; size < header.size(); ++size) {
+    CHECK_FALSE(parse_relay_header(ByteView(header).first(size)));
+  }
   auto foreign = header;
   foreign[0] = 0x0d;
   CHECK_FALSE(parse_relay_header(foreign));

@@ -151,7 +151,8 @@ class RelayWorld {
 
 // A session with both ends bound.
 struct BoundSession {
-  explicit BoundSession(RelayWorld& world, const Identity& who = kAlice, const std::string& client_at = "203.0.113.1:4000",
+  explicit BoundSession(RelayWorld& world, const Identity& who = kAlice,
+                        const std::string& client_at = "203.0.113.1:4000",
                         const std::string& gateway_at = "192.0.2.2:5000") {
     RelayGrantPair pair = world.grant(who);
     client = world.make_end(std::move(pair.client), client_at);

@@ -75,8 +75,8 @@ class UdpSocket {
     SocketAddress bind;
     // Several sockets share the port, the kernel spreads senders over them (one loop per core).
     bool reuse_port = false;
-    // Linux charges whole pages per packet to these buffers; 208 KiB, the default, drops at 100 Mbit/s (ANCHORS: NetBird
-    // 6774, coturn 616). Without privilege the kernel caps them at net.core.{r,w}mem_max; Stats tells what it gave.
+    // Linux charges whole pages per packet to these buffers; 208 KiB, the default, drops at 100 Mbit/s (NetBird 6774,
+    // coturn 616). Without privilege the kernel caps them at net.core.{r,w}mem_max; Stats tells what it gave.
     std::size_t receive_buffer = 4 << 20;
     std::size_t send_buffer = 4 << 20;
     // Trains taken per system call; each needs 64 KiB of address space, touched only when used.

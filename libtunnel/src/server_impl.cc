@@ -300,6 +300,13 @@ void Server::Impl::close(Instant now, ConnectionId id, std::string_view reason) 
   note(*entry);
 }
 
+void Server::Impl::set_keep_alive(ConnectionId id, Duration interval) {
+  ServerEntry* const entry = table_.find(id);
+  if (entry == nullptr) return;
+  entry->connection->set_keep_alive(interval);
+  note(*entry);
+}
+
 void Server::Impl::close_all(Instant now, const Identity& identity, std::string_view reason) {
   for (const ServerEntry* const entry : table_.of(identity)) close(now, entry->id, reason);
 }

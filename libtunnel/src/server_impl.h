@@ -27,6 +27,7 @@ class Server::Impl {
   [[nodiscard]] std::optional<ServerEvent> poll_event();
   [[nodiscard]] std::optional<Datagram> poll_datagram();
 
+  void set_keep_alive(ConnectionId id, Duration interval);
   void close(Instant now, ConnectionId connection, std::string_view reason);
   void close_all(Instant now, const Identity& identity, std::string_view reason);
   void drain();

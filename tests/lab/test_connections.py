@@ -179,6 +179,8 @@ class Drip:
     def __init__(self, host):
         self.sock = fetch.connect(host, WEB_PORT)
         self.sock.sendall(b"GET /drip HTTP/1.1\r\nHost: web\r\n\r\n")
+        self.sock.settimeout(10.0)  # a relayed tunnel is raced for first
+        self.sock.recv(4096)
 
     def flows(self, seconds):
         """Whether octets keep coming for that long, with no gap over a second."""

@@ -76,7 +76,7 @@ struct SignalClosed {
 
 using SignalEvent = std::variant<SignalConnected, GatewayDirectory, ForwardedOffer, AnswerMessage, OfferRejection,
                                  CandidateBatch, PunchStart, SessionEnd, RelayGrantMessage, RelayRefusal,
-                                 StunCredentials, RosterReceived, KeyRenewal, DrainNotice, SignalClosed>;
+                                 StunCredentials, RosterReceived, KeyRenewal, DrainNotice, PeerAbsent, SignalClosed>;
 
 class SignalClient {
  public:

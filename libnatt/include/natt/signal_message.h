@@ -169,6 +169,9 @@ struct KeyRenewal {    // both directions, for `nattctl renew`; opaque to signal
 struct DrainNotice {  // B -> C,G: go elsewhere within this time
   std::chrono::milliseconds within{};
 };
+struct PeerAbsent {  // B -> G: the client's channel broke off; its tunnels may be dead
+  Identity client;
+};
 struct Ping {  // C,G -> B
   std::uint64_t id = 0;
 };
@@ -181,7 +184,8 @@ using SignalMessage =
     std::variant<SignalHello, SignalWelcome, GatewayRegistration, GatewayDirectory, OfferMessage, ForwardedOffer,
                  AnswerMessage, OfferRejection, CandidateBatch, PunchStart, SessionEnd, RelayRequest, RelayGrantMessage,
                  RelayRefusal, RelayRenewal, StunCredentialsRequest, StunCredentials, RosterChunk, RosterAck,
-                 KeyRenewal, DrainNotice, Ping, Pong, SessionReport>;
+                 KeyRenewal, DrainNotice, Ping, Pong, SessionReport,
+                 PeerAbsent>;
 
 // Stable lower-case name for logs: "hello", "offer", "relay-grant".
 [[nodiscard]] std::string_view name_of(const SignalMessage& message);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 
 #include <natt/certificate.h>
 #include <natt/identity.h>
@@ -33,6 +34,9 @@ struct HubChannel {
   CertificateSerial serial;  // from kGreeting on
   RosterPush push;
   bool announced_writable = false;
+  // Of a client: gateways it reported tunnels to. They are told when it breaks off.
+  static constexpr std::size_t kMaxReported = 64;
+  std::set<Identity> reported;
 
   [[nodiscard]] bool is_handshaking() const { return state != State::kOpen; }
   [[nodiscard]] RosterView view() const {

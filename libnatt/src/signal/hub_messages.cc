@@ -254,6 +254,7 @@ void SignalHub::Impl::handle(Instant, WallTime, HubChannel& from, SessionReport&
     ++stats.stray_messages;
     return;
   }
+  if (from.reported.size() < HubChannel::kMaxReported) from.reported.insert(message.gateway);
   events.push_back(SessionReported{.key = {from.identity.site, message.session},
                                    .client = from.identity,
                                    .gateway = std::move(message.gateway),

@@ -42,6 +42,7 @@ constexpr std::array<Direction, std::variant_size_v<SignalMessage>> kDirections 
     {kC | kG, kB},                 // ping
     {kB, kC | kG},                 // pong
     {kC, kB},                      // session-report
+    {kB, kG},                      // peer-absent
 }};
 
 constexpr std::uint8_t bit_of(Role role) {

@@ -254,6 +254,12 @@ Decoded decode(const wire::SessionReport& in) {
   return out;
 }
 
+Decoded decode(const wire::PeerAbsent& in) {
+  PeerAbsent out;
+  if (!get_device(in.client(), Role::kClient, out.client)) return {};
+  return out;
+}
+
 }  // namespace
 
 Decoded decode_signal(const wire::Message& in) {
@@ -282,6 +288,7 @@ Decoded decode_signal(const wire::Message& in) {
     case wire::Message::kPing: return decode(in.ping());
     case wire::Message::kPong: return decode(in.pong());
     case wire::Message::kSessionReport: return decode(in.session_report());
+    case wire::Message::kPeerAbsent: return decode(in.peer_absent());
     case wire::Message::KIND_NOT_SET: return std::nullopt;
   }
   return std::nullopt;

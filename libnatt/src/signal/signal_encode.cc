@@ -175,6 +175,10 @@ void encode(const Pong& in, wire::Message& message) {
   message.mutable_pong()->set_broker_time_ms(to_wire_time(in.broker_time));
 }
 
+void encode(const PeerAbsent& in, wire::Message& message) {
+  message.mutable_peer_absent()->set_client(in.client.uri());
+}
+
 void encode(const SessionReport& in, wire::Message& message) {
   wire::SessionReport& out = *message.mutable_session_report();
   put_session(in.session, out);

@@ -147,8 +147,11 @@ void SignalHub::Impl::end_channel(Instant now, ChannelId id, LogLevel level, Err
   keep_last_words(id, channel->stream.take_output());
   options.log(level, fmt::format("natt.signal.channel_ended device={} remote={} reason=\"{}\"", channel->identity.uri(),
                                  channel->remote.to_string(), reason.message));
+  const bool broke_off = reason.code == make_error_code(Errc::kClosed);
   events.push_back(ChannelClosed{id, channel->identity, std::move(reason)});
-  if (!channel->is_handshaking()) depart(now, *channel);
+  if (channel->is_handshaking()) return;
+  depart(now, *channel);
+  if (broke_off) announce_absence(now, *channel);
 }
 
 void SignalHub::Impl::depart(Instant now, const HubChannel& channel) {
@@ -163,6 +166,12 @@ void SignalHub::Impl::depart(Instant now, const HubChannel& channel) {
     }
   }
   if (channel.identity.role == Role::kGateway) announce_gateway(now, {channel.identity, false, {}});
+}
+
+// Only when the connection itself ended: a device that sleeps goes quiet, and keeps its tunnels.
+void SignalHub::Impl::announce_absence(Instant now, const HubChannel& channel) {
+  if (channel.identity.role != Role::kClient || presence.channel_of(channel.identity)) return;
+  for (const Identity& gateway : channel.reported) send_to(now, gateway, PeerAbsent{channel.identity});
 }
 
 void SignalHub::Impl::send(Instant now, HubChannel& channel, const SignalMessage& message) {

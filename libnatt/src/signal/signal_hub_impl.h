@@ -38,6 +38,7 @@ struct SignalHub::Impl {
   void end_channel(Instant now, ChannelId id, LogLevel level, Error reason);
   void end_for_protocol(Instant now, ChannelId id, std::string sentence);
   void depart(Instant now, const HubChannel& channel);
+  void announce_absence(Instant now, const HubChannel& channel);
   // Ends the channel when its queue is full.
   void send(Instant now, HubChannel& channel, const SignalMessage& message);
   void send_to(Instant now, const Identity& identity, const SignalMessage& message);

@@ -38,7 +38,8 @@ constexpr std::array<std::string_view, std::variant_size_v<SignalMessage>> kName
                                                                                      "drain-notice",
                                                                                      "ping",
                                                                                      "pong",
-                                                                                     "session-report"};
+                                                                                     "session-report",
+                                                                                     "peer-absent"};
 
 }  // namespace
 

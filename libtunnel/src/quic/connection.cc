@@ -70,7 +70,13 @@ Result<void> Connection::make_quic(Instant now, const Start& start) {
   ngtcp2_conn_set_tls_native_handle(quic_, tls_);
   http_.attach(quic_);
   writer_.attach(quic_);
+  if (environment_.options.keep_alive > Duration{}) set_keep_alive(environment_.options.keep_alive);
   return {};
+}
+
+void Connection::set_keep_alive(Duration interval) {
+  // UINT64_MAX is off; 0 is reserved.
+  ngtcp2_conn_set_keep_alive_timeout(quic_, interval > Duration{} ? to_quic_duration(interval) : UINT64_MAX);
 }
 
 // ---- packets in, time, packets out ----

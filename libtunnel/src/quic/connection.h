@@ -92,6 +92,8 @@ class Connection {
   [[nodiscard]] std::optional<ConnectionEvent> poll_event();
   [[nodiscard]] bool has_events() const { return !events_.empty() || http_.has_events(); }
 
+  // As TransportOptions::keep_alive, from now on.
+  void set_keep_alive(Duration interval);
   [[nodiscard]] Result<void> migrate(Instant now, PathId path, bool immediately);
   // Sends an application close (H3_NO_ERROR) and ends with `why`.
   void close(Instant now, std::string_view reason, Error why);

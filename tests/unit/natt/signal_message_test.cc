@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/signal_message.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <set>
+#include <string>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -63,7 +66,8 @@ std::vector<SignalMessage> one_of_each() {
           DrainNotice{30s},
           Ping{1},
           Pong{1, kTime},
-          SessionReport{kSession, kGateway, ConnectionType::kRelay, RelayReason::kHardNatBoth, true}};
+          SessionReport{kSession, kGateway, ConnectionType::kRelay, RelayReason::kHardNatBoth, true},
+          PeerAbsent{{"hq", Role::kClient, "alice"}}};
 }
 
 }  // namespace
@@ -94,6 +98,21 @@ TEST_CASE("signal message: the documented vectors", "[natt][signal]") {
                        0x0a, 0x10, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,  // session
                        0x10, 0x01};                                                       // reason: closed
   CHECK(*serialize_signal(SessionEnd{kSession, SessionEndReason::kClosed}) == end);
+}
+
+// Not run by default: writes tests/fuzz/corpus/signal_message when the schema has grown.
+//   NATT_SEED_DIR=tests/fuzz/corpus/signal_message unit_natt_signal '[seeds]'
+TEST_CASE("signal message: write the fuzz seeds", "[.][seeds]") {
+  const char* folder = std::getenv("NATT_SEED_DIR");
+  REQUIRE(folder != nullptr);
+  for (const SignalMessage& message : one_of_each()) {
+    const auto* grant = std::get_if<RelayGrantMessage>(&message);
+    const std::string suffix = grant != nullptr && grant->transport == RelayTransport::kTcp ? "-tcp" : "";
+    const ByteBuffer body = *serialize_signal(message);
+    std::ofstream file(std::string(folder) + "/" + std::string(name_of(message)) + suffix, std::ios::binary);
+    file << as_text(body);
+    CHECK(file.good());
+  }
 }
 
 TEST_CASE("signal message: truncations and flipped bits never crash and never half-parse", "[natt][signal]") {

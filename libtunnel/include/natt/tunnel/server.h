@@ -109,6 +109,8 @@ class Server final : public Streams {
   // for the client's log. Other octets are replaced.
   void reject(StreamId stream, int status, std::string_view reason);
 
+  // PINGs after this long without a packet; 0 stops. A client that is gone does not answer: ConnectionStats::packets_in.
+  void set_keep_alive(ConnectionId connection, Duration interval);
   // Ends one connection; ClientDisconnected follows.
   void close(Instant now, ConnectionId connection, std::string_view reason);
   // Revocation: ends every connection of a device, also those in the handshake, at once.

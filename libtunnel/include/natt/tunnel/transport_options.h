@@ -16,6 +16,9 @@ namespace natt::tunnel {
 struct TransportOptions {
   // A tunnel outlives a sleeping notebook; liveness is the path table's consent checks (RFC 7675).
   Duration idle_timeout = std::chrono::minutes(20);
+  // A PING after this long without a packet keeps NAT mappings open; 0: none. Clients set it: they are the ones behind
+  // NATs that forget after 30 s.
+  Duration keep_alive{};
   // Longer than three PTOs at 1 s RTT; a race step is cancelled by its owner before.
   Duration handshake_timeout = std::chrono::seconds(10);
   // Largest UDP payload sent: 1500 - 40 (IPv6) - 8 (UDP) - 16 (relay header), so that a packet

@@ -7,6 +7,12 @@
 #include <natt/uv/timer.h>
 
 namespace natt::tunnel::uv {
+namespace {
+
+// Below the 30 s after which short-lived NATs forget a UDP mapping, with room for one loss.
+constexpr Duration kKeepAlive = std::chrono::seconds(14);
+
+}  // namespace
 
 ConnectionAttempts::ConnectionAttempts(TlsContext& tls, spa::Knocker& knocker, Random& random,
                                        PeerExpectation gateway, LogSink log)
@@ -24,7 +30,7 @@ Result<void> ConnectionAttempts::start(Instant now, ConnectionType step, PathId 
                               .dcid = {dcid.begin(), dcid.end()},
                               .scid = {scid.begin(), scid.end()},
                               .path = path,
-                              .transport = {.log = log_}};
+                              .transport = {.keep_alive = kKeepAlive, .log = log_}};
   auto client = Client::make(now, wall, tls_, random_, options);
   if (!client) return tl::unexpected(client.error());
   attempts_.push_back({step, path, std::move(*client), false});

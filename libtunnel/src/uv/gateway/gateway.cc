@@ -7,6 +7,7 @@
 #include <natt/errc.h>
 #include <natt/tunnel/uv/packet_pump.h>
 
+#include "src/uv/gateway/absence_probe.h"
 #include "src/uv/gateway/gateway_sessions.h"
 #include "src/uv/gateway/gateway_streams.h"
 #include "src/uv/gateway/initial_verifier.h"
@@ -65,6 +66,7 @@ class Gateway::Impl final : public EndpointDriver::Listener,
   std::unique_ptr<TlsContext> tls_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<PacketPump> pump_;
+  std::unique_ptr<AbsenceProbe> absence_;
   std::unique_ptr<GatewaySessions> sessions_;
   std::unique_ptr<GatewayStreams> streams_;
   std::unique_ptr<SiteSignaling> signaling_;
@@ -80,6 +82,8 @@ class Gateway::Impl final : public EndpointDriver::Listener,
   void bind_session(Instant now, Tunnel& tunnel);
   void release(Instant now, Tunnel& tunnel);
   void send_registration(Instant now, BrokerIndex broker);
+  void on_peer_absent(Instant now, const PeerAbsent& absent);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
 
   bool flushing_ = false;
   bool again_ = false;
@@ -135,6 +139,7 @@ Result<void> Gateway::Impl::open_tunnel() {
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
   pump_ = std::make_unique<PacketPump>(*driver_);
+  absence_ = std::make_unique<AbsenceProbe>(*server_);
   streams_ = std::make_unique<GatewayStreams>(loop_, *server_, policy_, options_.log,
                                               static_cast<GatewayStreams::Owner&>(*this));
   return options_.tun.enabled ? streams_->open_ip(options_.tun, random_) : Result<void>{};
@@ -163,6 +168,7 @@ void Gateway::Impl::on_timer(Instant now) {
   server_->handle_timeout(now);
   gate_->handle_timeout(now, wall_now());
   sessions_->handle_timeout(now);
+  for (const ConnectionId gone : absence_->handle_timeout(now)) server_->close(now, gone, "no sign of life");
   flush(now);
 }
 
@@ -181,7 +187,7 @@ void Gateway::Impl::flush(Instant now) {
   } while (again_);
   flushing_ = false;
   streams_->collect();
-  timer_.arm(earlier(server_->next_deadline(), earlier(gate_->next_deadline(), sessions_->next_deadline())));
+  timer_.arm(next_deadline());
 }
 
 void Gateway::Impl::handle_server_event(Instant now, const ServerEvent& event) {
@@ -233,6 +239,7 @@ void Gateway::Impl::on_disconnected(Instant now, const ClientDisconnected& gone)
                "natt.tunnel.closed client=" + gone.identity.uri() + " reason=\"" + gone.error.message + "\"");
   Tunnel tunnel = std::move(found->second);
   tunnels_.erase(found);
+  absence_->forget(gone.connection);
   release(now, tunnel);
 }
 
@@ -270,7 +277,19 @@ void Gateway::Impl::on_broker_event(Instant now, BrokerIndex broker, const Signa
   if (const auto* batch = std::get_if<CandidateBatch>(&event)) sessions_->handle_candidates(now, *batch);
   if (const auto* grant = std::get_if<RelayGrantMessage>(&event)) sessions_->handle_relay_grant(now, *grant);
   if (const auto* end = std::get_if<SessionEnd>(&event)) sessions_->handle_session_end(now, *end);
+  if (const auto* absent = std::get_if<PeerAbsent>(&event)) on_peer_absent(now, *absent);
   flush(now);
+}
+
+void Gateway::Impl::on_peer_absent(Instant now, const PeerAbsent& absent) {
+  for (const auto& [id, tunnel] : tunnels_) {
+    if (tunnel.client == absent.client) absence_->start(now, id);
+  }
+}
+
+std::optional<Instant> Gateway::Impl::next_deadline() const {
+  return earlier(earlier(server_->next_deadline(), absence_->next_deadline()),
+                 earlier(gate_->next_deadline(), sessions_->next_deadline()));
 }
 
 void Gateway::Impl::send_registration(Instant now, BrokerIndex broker) {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Tells clients that have gone from clients that sleep. A sleeping notebook keeps its
+// signaling channel, so its tunnel stays for QUIC's idle time-out; a killed one loses the
+// channel, and a broker says so. The broker's word alone ends nothing: the client is asked
+// for a sign of life first. Value-like owner; the server outlives it.
+
+#include <map>
+#include <vector>
+
+#include <natt/tunnel/server.h>
+
+namespace natt::tunnel::uv {
+
+class AbsenceProbe {
+ public:
+  // PINGs go out at this interval, and are answered within one round trip.
+  static constexpr Duration kPingInterval = std::chrono::seconds(1);
+  // Time for an answer: a few losses, or a roaming client's way back.
+  static constexpr Duration kPatience = std::chrono::seconds(10);
+
+  explicit AbsenceProbe(Server& server) : server_(server) {}
+  AbsenceProbe(const AbsenceProbe&) = delete;
+  AbsenceProbe& operator=(const AbsenceProbe&) = delete;
+
+  // A broker says that the connection's client is gone.
+  void start(Instant now, ConnectionId connection);
+  void forget(ConnectionId connection) { asked_.erase(connection); }
+  // Connections that did not answer in time: to be closed.
+  [[nodiscard]] std::vector<ConnectionId> handle_timeout(Instant now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+
+ private:
+  struct Asked {
+    Instant until;
+    std::uint64_t packets_in = 0;
+  };
+  [[nodiscard]] std::uint64_t packets_in(ConnectionId connection) const;
+
+  Server& server_;
+  std::map<ConnectionId, Asked> asked_;
+};
+
+}  // namespace natt::tunnel::uv

@@ -83,6 +83,7 @@ class Gateway::Impl final : public EndpointDriver::Listener,
   void release(Instant now, Tunnel& tunnel);
   void send_registration(Instant now, BrokerIndex broker);
   void on_peer_absent(Instant now, const PeerAbsent& absent);
+  void end_dead_tunnel(Instant now, ConnectionId id);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
   bool flushing_ = false;
@@ -168,7 +169,7 @@ void Gateway::Impl::on_timer(Instant now) {
   server_->handle_timeout(now);
   gate_->handle_timeout(now, wall_now());
   sessions_->handle_timeout(now);
-  for (const ConnectionId gone : absence_->handle_timeout(now)) server_->close(now, gone, "no sign of life");
+  for (const ConnectionId gone : absence_->handle_timeout(now)) end_dead_tunnel(now, gone);
   flush(now);
 }
 
@@ -285,6 +286,13 @@ void Gateway::Impl::on_peer_absent(Instant now, const PeerAbsent& absent) {
   for (const auto& [id, tunnel] : tunnels_) {
     if (tunnel.client == absent.client) absence_->start(now, id);
   }
+}
+
+void Gateway::Impl::end_dead_tunnel(Instant now, ConnectionId id) {
+  const auto found = tunnels_.find(id);
+  const auto session = found == tunnels_.end() ? std::nullopt : found->second.session;
+  server_->close(now, id, "no sign of life");
+  if (session) sessions_->end(now, *session, SessionEndReason::kPeerGone);
 }
 
 std::optional<Instant> Gateway::Impl::next_deadline() const {

@@ -41,6 +41,8 @@ class GatewaySessions {
   // A tunnel runs over the session's path, or no longer.
   void note_tunnel(const SessionId& session);
   void release_tunnel(Instant now, const SessionId& session);
+  // For both ends: its checks and relay leg stop, the broker tells the client.
+  void end(Instant now, const SessionId& id, SessionEndReason reason);
   // Revocation.
   void end_client(Instant now, const Identity& client);
   // Ends sessions that nobody came for.
@@ -60,7 +62,6 @@ class GatewaySessions {
   [[nodiscard]] std::optional<RefusalReason> admit(Instant now, BrokerIndex broker, const VerifiedOffer& offer,
                                                    std::vector<IpAddress> vouched, SessionAnswer& answer);
   void answer_offer(Instant now, BrokerIndex broker, const VerifiedOffer& offer, const SessionAnswer& answer);
-  void end(Instant now, const SessionId& id, SessionEndReason reason);
 
   const Credentials& credentials_;
   const GatewayPolicy& policy_;

@@ -132,6 +132,7 @@ Result<std::unique_ptr<Client>> Client::make(Instant now, WallTime wall_now, Tls
 }
 
 bool Client::accepts(ByteView packet) const {
+  if (packet.empty()) return false;  // ngtcp2 asserts that there is an octet
   ngtcp2_version_cid ids{};
   const int read = ngtcp2_pkt_decode_version_cid(&ids, packet.data(), packet.size(), impl_->options.scid.size());
   return read == 0 && impl_->ids.contain({ids.dcid, ids.dcidlen});

@@ -15,10 +15,11 @@ namespace {
 constexpr std::size_t kIdSize = spa::kConnectionIdSize;
 
 std::optional<ByteView> destination_of(ByteView packet) {
+  if (packet.empty()) return std::nullopt;  // ngtcp2 asserts that there is an octet
   ngtcp2_version_cid ids{};
   const int read = ngtcp2_pkt_decode_version_cid(&ids, packet.data(), packet.size(), kIdSize);
   // An unknown version still has a readable id (RFC 8999 section 5).
-  if (packet.empty() || (read != 0 && read != NGTCP2_ERR_VERSION_NEGOTIATION)) return std::nullopt;
+  if (read != 0 && read != NGTCP2_ERR_VERSION_NEGOTIATION) return std::nullopt;
   return ByteView{ids.dcid, ids.dcidlen};
 }
 

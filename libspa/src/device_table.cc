@@ -8,6 +8,7 @@ DeviceIndex DeviceTable::add(const Identity& identity, const DeviceId& id) {
   if (free_.empty()) {
     if (extent_ % kPerBlock == 0) blocks_.push_back(std::make_unique<Device[]>(kPerBlock));
     ++extent_;
+    forgeries_.emplace_back();
   } else {
     index = free_.back();
     free_.pop_back();
@@ -22,6 +23,7 @@ DeviceIndex DeviceTable::add(const Identity& identity, const DeviceId& id) {
 void DeviceTable::remove(DeviceIndex index) {
   by_id_.erase(at(index).id);
   at(index) = Device{};
+  forgeries_[index] = ForgeryMeter{};
   free_.push_back(index);
 }
 

@@ -32,7 +32,6 @@ struct alignas(64) Device {
   };
 
   KnockMeter knocks;
-  ForgeryMeter forgeries;
   WallTime newest_accepted{};     // the largest timestamp so far
   WallTime floor{};               // timestamps have to be later in slots that come again
   std::uint32_t clock_epoch = 0;  // settings of the clock that `floor` accounts for
@@ -54,10 +53,15 @@ class DeviceTable {
   [[nodiscard]] std::optional<DeviceIndex> find(const DeviceId& id) const;
   [[nodiscard]] Device& at(DeviceIndex index) { return blocks_[index / kPerBlock][index % kPerBlock]; }
   [[nodiscard]] const Device& at(DeviceIndex index) const { return blocks_[index / kPerBlock][index % kPerBlock]; }
+  // Apart from the device: it is needed before the AEAD, and a table of 8 octets a device stays in the cache while
+  // the device itself is on its way.
+  [[nodiscard]] ForgeryMeter& forgeries(DeviceIndex index) { return forgeries_[index]; }
   [[nodiscard]] std::size_t size() const { return by_id_.size(); }
-  void prefetch(DeviceIndex index) const {
-    const auto* begin = reinterpret_cast<const char*>(&at(index));
-    for (std::size_t at = 0; at < Device::kHotOctets; at += 64) __builtin_prefetch(begin + at, 1);
+  // Starts fetching the device. Loads and not prefetch instructions, which are dropped where the address misses the
+  // TLB: with 100,000 devices most do (spa_bench: 0.35 us a frame).
+  void touch(DeviceIndex index) const {
+    const auto* begin = reinterpret_cast<const volatile std::uint8_t*>(&at(index));
+    for (std::size_t at = 0; at < Device::kHotOctets; at += 64) (void)begin[at];
   }
 
  private:
@@ -74,6 +78,7 @@ class DeviceTable {
 
   std::vector<std::unique_ptr<Device[]>> blocks_;
   DeviceIndex extent_ = 0;
+  std::vector<ForgeryMeter> forgeries_;
   std::vector<DeviceIndex> free_;
   std::unordered_map<DeviceId, DeviceIndex, IdHash> by_id_;
 };

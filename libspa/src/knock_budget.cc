@@ -28,7 +28,7 @@ bool KnockMeter::take_token(Instant now, const KnockBudget& budget) {
 }
 
 void ForgeryMeter::charge(Instant now) {
-  const std::int64_t second = second_of(now);
+  const std::uint32_t second = second_of(now);
   if (second != second_) {
     second_ = second;
     count_ = 0;

@@ -2,7 +2,7 @@
 #pragma once
 
 // What one device may cost: fresh knocks by a token bucket, forged tags by a count per
-// second. Value types, inside the device's record.
+// second. Value types; the device table keeps one of each per device.
 
 #include <array>
 #include <cstdint>
@@ -51,11 +51,13 @@ class ForgeryMeter {
   void charge(Instant now);
 
  private:
-  [[nodiscard]] static std::int64_t second_of(Instant now) {
-    return std::chrono::floor<std::chrono::seconds>(now.time_since_epoch()).count();
+  // Modulo 2^32.
+  [[nodiscard]] static std::uint32_t second_of(Instant now) {
+    return static_cast<std::uint32_t>(std::chrono::floor<std::chrono::seconds>(now.time_since_epoch()).count() &
+                                      0xffff'ffff);
   }
 
-  std::int64_t second_ = 0;
+  std::uint32_t second_ = 0;
   std::uint32_t count_ = 0;
 };
 

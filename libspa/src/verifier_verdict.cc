@@ -22,7 +22,7 @@ void Verifier::Core::guess(Lookup& lookup, FrameView frame) const {
 
 void Verifier::Core::fetch_device(const Lookup& lookup) const {
   if (lookup.guess.credential == kNoCredential) return;
-  devices_.prefetch(hints_.table(lookup.guess.table).record(lookup.guess.credential).device);
+  devices_.touch(hints_.table(lookup.guess.table).record(lookup.guess.credential).device);
 }
 
 Verifier::Core::Lookup Verifier::Core::look_up(FrameView frame) const {
@@ -102,7 +102,7 @@ std::optional<Grant> Verifier::Core::admit_fresh(const Candidate& candidate) {
 }
 
 std::optional<FrameBody> Verifier::Core::open(const Candidate& candidate) {
-  ForgeryMeter& forgeries = candidate.device.forgeries;
+  ForgeryMeter& forgeries = devices_.forgeries(candidate.record.device);
   const Instant now = candidate.arrival.now;
   if (forgeries.exhausted(now)) {
     drop(DropReason::kAeadBudget);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packets on the wire of one host, recorded by dumpcap and read by tshark."""
 import signal
+import socket
+import struct
 import subprocess
 import time
 
@@ -30,12 +32,43 @@ class Capture:
         """Packets that match a tshark display filter."""
         return len(self.fields(display_filter, "frame.number"))
 
-    def fields(self, display_filter, *names, decode_as=None):
-        """One list of values per matching packet; `decode_as` as tshark's -d takes it."""
+    def fields(self, display_filter, *names):
+        """One list of values per matching packet."""
         self.stop()
-        command = ["tshark", "-n", "-r", str(self.path), "-Y", display_filter, "-T", "fields"]
-        command += ["-d", decode_as] if decode_as else []
-        for name in names:
-            command += ["-e", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return [line.split("\t") for line in done.stdout.splitlines()]
+        return decode(self.path, display_filter, names)
+
+    def datagrams(self):
+        """The frames that carry UDP over IPv4, as (frame, payload)."""
+        self.stop()
+        for _, frame in _records(self.path.read_bytes()):
+            ip = 14 + (frame[14] & 15) * 4 if frame[12:14] == b"\x08\x00" else 0
+            if ip and frame[23] == socket.IPPROTO_UDP:
+                yield frame, frame[ip + 8:]
+
+
+def decode(path, display_filter, names, decode_as=None):
+    """Asks tshark for fields; `decode_as` names the protocol that every UDP port carries."""
+    command = ["tshark", "-n", "-r", str(path), "-Y", display_filter, "-T", "fields"]
+    command += ["-d", f"udp.port==1-65535,{decode_as}"] if decode_as else []
+    for name in names:
+        command += ["-e", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def _records(content):
+    """Header and frame of each packet of a pcap file."""
+    at = 24
+    while at < len(content):
+        header = content[at:at + 16]
+        length = struct.unpack("<I", header[8:12])[0]
+        yield header, content[at + 16:at + 16 + length]
+        at += 16 + length
+
+
+def write_pcap(path, frames):
+    """A pcap file of Ethernet frames."""
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1))
+        for frame in frames:
+            file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)

@@ -10,7 +10,11 @@ CHUNK = 1 << 20
 
 def connect(host, port, address="127.0.0.1", timeout=30.0):
     made = host.socket(kind=socket.SOCK_STREAM, timeout=timeout)
-    made.connect((address, port))
+    try:
+        made.connect((address, port))
+    except OSError:
+        made.close()
+        raise
     return made
 
 

@@ -32,7 +32,7 @@ Result<std::unique_ptr<Connection>> Connection::make(Instant now, const Environm
   std::unique_ptr<Connection> connection(new Connection(environment, start));
   if (auto made = connection->make_tls(start); !made) return tl::unexpected(made.error());
   if (auto made = connection->make_quic(now, start); !made) return tl::unexpected(made.error());
-  connection->last_heard_ = now;
+  connection->last_heard_ = connection->latest_ = now;
   return connection;
 }
 
@@ -82,6 +82,7 @@ void Connection::set_keep_alive(Duration interval) {
 // ---- packets in, time, packets out ----
 
 Connection::Verdict Connection::handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
+  now = advance(now);
   ++packets_in_;
   bytes_in_ += packet.size();
   if (state_ == State::kClosing) closing_.handle_packet(path);
@@ -107,6 +108,7 @@ Connection::Verdict Connection::handle_packet(Instant now, PathId path, std::uin
 }
 
 void Connection::handle_timeout(Instant now) {
+  now = advance(now);
   if (!is_alive()) {
     if (state_ != State::kDone && now >= closing_.until()) transition_to(State::kDone);
     return;
@@ -125,6 +127,7 @@ std::optional<Instant> Connection::next_deadline() const {
 }
 
 bool Connection::poll_batch(Instant now, PacketBatch& batch) {
+  now = advance(now);
   batch.clear();
   if (is_alive()) {
     const auto failure = writer_.fill(now, batch);
@@ -183,6 +186,7 @@ void Connection::note_current_path() {
 
 Result<void> Connection::migrate(Instant now, PathId path, bool immediately) {
   if (!is_alive() || !confirmed_) return fail(Errc::kInvalid, "a path can change only after the handshake is confirmed");
+  now = advance(now);
   VirtualPath virtual_path(side_, path);
   const ngtcp2_path native = virtual_path.native();
   const int result = immediately ? ngtcp2_conn_initiate_immediate_migration(quic_, &native, to_timestamp(now))
@@ -218,7 +222,7 @@ void Connection::close_with(Instant now, std::uint64_t http_error, std::string_v
   ngtcp2_ccerr_default(&error);
   const ByteView text = as_bytes(reason.substr(0, kMaxReason));
   ngtcp2_ccerr_set_application_error(&error, http_error, text.data(), text.size());
-  start_closing(now, error, std::move(why));
+  start_closing(advance(now), error, std::move(why));
 }
 
 void Connection::handle_failure(Instant now, int result) {

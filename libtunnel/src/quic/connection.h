@@ -8,6 +8,7 @@
 //   kHandshaking -> kOpen -> kClosing (we ended it: close packets are repeated)
 //                         -> kDraining (the peer ended it, or silence)   -> kDone after 3 PTO
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -122,6 +123,8 @@ class Connection {
   [[nodiscard]] Result<void> make_tls(const Start& start);
   [[nodiscard]] Result<void> make_quic(Instant now, const Start& start);
 
+  // Time as ngtcp2 wants it: it asserts that it never goes back.
+  [[nodiscard]] Instant advance(Instant now) { return latest_ = std::max(latest_, now); }
   [[nodiscard]] int handle_handshake_completed();
   void handle_handshake_confirmed();
   void handle_path_validation(PathId path, bool valid);
@@ -144,6 +147,7 @@ class Connection {
   std::optional<std::uint64_t> http_failure_;  // set in a callback that failed
   std::optional<PathId> migrating_to_;
   PathId path_;
+  Instant latest_;
   Instant last_heard_;
   std::uint64_t packets_in_ = 0;
   std::uint64_t bytes_in_ = 0;

@@ -40,7 +40,7 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
         stun_(stun_options(options_, stun_key_)),
         issuer_(stun_, stun_key_, random),
         relay_(options_.relay, options_.relay_key, random),
-        admission_({.log = options_.log}, verifiers_, random),
+        admission_({.port = options_.port, .log = options_.log}, verifiers_, random),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
         timer_(loop, *this) {}
 

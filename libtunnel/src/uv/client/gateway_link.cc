@@ -107,6 +107,7 @@ void GatewayLink::start_race(Instant now) {
   ready_.clear();
   race_ = std::make_unique<RaceCore>(RaceCore::Options{.natt_after = site_.options.natt_after,
                                                        .relay_after = site_.options.relay_after,
+                                                       .timeout = site_.options.race_timeout,
                                                        .direct = !direct_addresses().empty(),
                                                        .log = site_.options.log});
   site_.options.log(LogLevel::kInfo, "natt.race.start gateway=" + gateway_.uri());

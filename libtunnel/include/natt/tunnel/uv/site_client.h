@@ -38,6 +38,8 @@ struct SiteClientOptions {
   std::map<std::string, std::vector<SocketAddress>> gateway_addresses;
   Duration natt_after = std::chrono::milliseconds(300);
   Duration relay_after = std::chrono::milliseconds(2500);
+  // From the start of a race to giving up; what waits for the tunnel is told then.
+  Duration race_timeout = std::chrono::seconds(20);
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
   std::string software;

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "integration/loopback_site.h"
+
+#include <natt/uv/udp_socket.h>
+
+namespace natt::test {
+namespace {
+
+const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
+
+// A UDP and TCP port that is free right now; the roster has to name it before the program binds it.
+std::uint16_t free_port(uv_loop_t& loop) {
+  struct Nothing final : uv::UdpSocket::Listener {
+    void on_train(Instant, const uv::ReceivedTrain&) override {}
+    void on_receive_done(Instant) override {}
+    void on_writable(Instant) override {}
+  } nothing;
+  auto socket = uv::UdpSocket::open(loop, {.bind = {kLoopback, 0}}, nothing);
+  REQUIRE(socket);
+  return (*socket)->local_address().port;
+}
+
+}  // namespace
+
+class EchoService::Connection final : public uv::TcpConnection::Listener {
+ public:
+  explicit Connection(std::unique_ptr<uv::TcpConnection> connection) : connection_(std::move(connection)) {
+    connection_->set_listener(*this);
+  }
+  [[nodiscard]] bool open() const { return open_; }
+
+ private:
+  void on_connected(Instant) override {}
+  void on_bytes(Instant, ByteView bytes) override {
+    connection_->write(bytes);
+    if (connection_->write_queue_bytes() > (std::size_t{1} << 20)) connection_->pause_reading();
+  }
+  void on_eof(Instant) override {
+    connection_->shutdown();
+    open_ = false;
+  }
+  void on_drained(Instant) override { connection_->resume_reading(); }
+  void on_closed(Instant, const Error&) override { open_ = false; }
+
+  std::unique_ptr<uv::TcpConnection> connection_;
+  bool open_ = true;
+};
+
+EchoService::EchoService(uv_loop_t& loop) {
+  auto listener = uv::TcpListener::open(loop, {.bind = {kLoopback, 0}}, *this);
+  REQUIRE(listener);
+  listener_ = std::move(*listener);
+}
+EchoService::~EchoService() = default;
+
+std::size_t EchoService::open() const {
+  std::size_t count = 0;
+  for (const auto& connection : connections_) count += connection->open() ? 1U : 0U;
+  return count;
+}
+
+void EchoService::on_connection(Instant, std::unique_ptr<uv::TcpConnection> connection) {
+  connections_.push_back(std::make_unique<Connection>(std::move(connection)));
+}
+
+LocalApplication::LocalApplication(UvLoop& loop) {
+  auto listener = uv::TcpListener::open(loop.get(), {.bind = {kLoopback, 0}}, *this);
+  REQUIRE(listener);
+  listener_ = std::move(*listener);
+  auto connection = uv::TcpConnection::connect(loop.get(), {.to = listener_->local_address()}, *this);
+  REQUIRE(connection);
+  connection_ = std::move(*connection);
+  REQUIRE(loop.run_until([this] { return connected_ && accepted_; }));
+}
+LocalApplication::~LocalApplication() = default;
+
+LoopbackSite::LoopbackSite(Options options) : options_(options) {
+  auto authority = Authority::create("hq", uv::wall_now(), random);
+  REQUIRE(authority);
+  authority_ = std::move(*authority);
+  psk_ = spa::SitePsk(random.bytes<32>());
+  broker_port_ = free_port(loop.get());
+  gateway_port_ = free_port(loop.get());
+  loop.run_turns();
+  add_device(Role::kBroker, "b1");
+  add_device(Role::kGateway, "gw1");
+  add_device(Role::kClient, "alice");
+  add_device(Role::kClient, "mallory");
+  echo = std::make_unique<EchoService>(loop.get());
+}
+
+LoopbackSite::~LoopbackSite() {
+  client.reset();
+  gateway.reset();
+  broker.reset();
+  echo.reset();
+}
+
+void LoopbackSite::add_device(Role role, const std::string& name) {
+  const Identity identity{"hq", role, name};
+  auto certificate = authority_->issue(identity, uv::wall_now(), kCertificateLifetime);
+  REQUIRE(certificate);
+  auto key = std::make_unique<spa::KeyPair>(spa::KeyPair::generate(random));
+  devices_.emplace(identity, Device{identity, std::move(*certificate), std::move(key)});
+  if (role != Role::kClient) masks_.emplace(identity, Secret<16>(random.bytes<16>()));
+}
+
+LoopbackSite::Device& LoopbackSite::device(Role role, const std::string& name) {
+  return devices_.at({"hq", role, name});
+}
+
+Credentials LoopbackSite::credentials(const Device& device) const {
+  auto credentials = Credentials::from_pem(device.certificate.certificate_pem, device.certificate.key_pem,
+                                           authority_->certificate_pem());
+  REQUIRE(credentials);
+  return std::move(*credentials);
+}
+
+SignedRoster LoopbackSite::make_roster() {
+  Roster roster{.site = "hq", .number = ++roster_number_, .issued_at = uv::wall_now(),
+                .next_update = uv::wall_now() + std::chrono::hours(24), .devices = {}, .revoked = {}};
+  for (const auto& [identity, device] : devices_) {
+    RosterDevice entry{.identity = identity, .spa_keys = {{1, device.key->public_key().bytes}}, .mask_key = {},
+                       .addresses = {}};
+    if (const auto mask = masks_.find(identity); mask != masks_.end()) entry.mask_key = mask->second;
+    if (identity.role == Role::kBroker) entry.addresses = {{kLoopback, broker_port_}};
+    roster.devices.push_back(std::move(entry));
+  }
+  auto documents = authority_->sign_roster(roster);
+  REQUIRE(documents);
+  return *documents;
+}
+
+void LoopbackSite::open_broker() {
+  uv::BrokerOptions options{.address = kLoopback, .port = broker_port_, .dns_port = 0,
+                            .relay_key = RelayKey(random.bytes<32>())};
+  uv::BrokerSiteOptions site{.credentials = credentials(device(Role::kBroker, "b1")), .spa_keys = {}, .psk = psk_,
+                             .roster = make_roster()};
+  site.spa_keys.push_back(spa::KeyPair::from_secret(device(Role::kBroker, "b1").key->secret()));
+  options.sites.push_back(std::move(site));
+  auto made = uv::Broker::open(loop.get(), std::move(options), random);
+  REQUIRE(made);
+  broker = std::move(*made);
+}
+
+void LoopbackSite::open_gateway() {
+  const Device& own = device(Role::kGateway, "gw1");
+  // SPA frames of a gateway carry no port, so any will do.
+  tunnel::uv::GatewayOptions options{.listen = {kLoopback, gateway_port_}, .credentials = credentials(own),
+                                     .spa_keys = {}, .psk = psk_, .roster = make_roster()};
+  options.spa_keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
+  auto made = tunnel::uv::Gateway::open(loop.get(), std::move(options), policy, random, *this);
+  REQUIRE(made);
+  gateway = std::move(*made);
+}
+
+void LoopbackSite::open_client() {
+  const Device& own = device(Role::kClient, "alice");
+  tunnel::uv::SiteClientOptions options{.bind = {kLoopback, 0},
+                                        .credentials = credentials(own),
+                                        .spa_key = {1, spa::KeyPair::from_secret(own.key->secret())},
+                                        .psk = psk_,
+                                        .roster = make_roster(),
+                                        .relay_after = options_.relay_after,
+                                        .race_timeout = options_.race_timeout};
+  if (options_.direct) options.gateway_addresses["gw1"] = {{kLoopback, gateway_port_}};
+  auto made = tunnel::uv::SiteClient::open(loop.get(), std::move(options), random, *this);
+  REQUIRE(made);
+  client = std::move(*made);
+}
+
+std::optional<ConnectionType> LoopbackSite::connection_type() const {
+  for (const auto& connection : client->connections()) {
+    if (connection.connected) return connection.type;
+  }
+  return std::nullopt;
+}
+
+bool LoopbackSite::connect() {
+  client->keep_up(uv::now(), "gw1");
+  return loop.run_until([this] { return connection_type().has_value(); }, 5000);
+}
+
+void LoopbackSite::revoke(Role role, const std::string& name) {
+  devices_.erase({"hq", role, name});
+  REQUIRE(broker->update_roster(uv::now(), "hq", make_roster()));
+}
+
+}  // namespace natt::test

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A whole site in one process on loopback: broker, gateway and client on one loop, made of
+// real keys, certificates and a signed roster, and a TCP echo service to reach through it.
+// Ports are the kernel's choice.
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include <natt/authority.h>
+#include <natt/tunnel/uv/gateway.h>
+#include <natt/tunnel/uv/site_client.h>
+#include <natt/uv/broker.h>
+#include <natt/uv/tcp_listener.h>
+
+#include "integration/uv_loop.h"
+#include "support/seeded_random.h"
+
+namespace natt::test {
+
+// Allows clients by name to reach every loopback port, and says why not otherwise.
+class LoopbackPolicy final : public tunnel::uv::GatewayPolicy {
+ public:
+  std::string allowed = "alice";
+  std::uint16_t forbidden_port = 1;
+
+  [[nodiscard]] bool knows(const Identity& client) const override { return client.name == allowed; }
+  [[nodiscard]] Verdict check_stream(const Identity& client, tunnel::Protocol, const tunnel::Authority& target,
+                                     const std::vector<IpAddress>& addresses) const override {
+    if (!knows(client) || target.port == forbidden_port) return {.allowed = false, .reason = "no rule", .addresses = {}};
+    return {.allowed = true, .reason = "test", .addresses = addresses};
+  }
+  [[nodiscard]] Verdict check_packet(const Identity&, const tunnel::InnerPacket&) const override { return {}; }
+};
+
+// Sends back what it gets; ends when the other side does.
+class EchoService final : private uv::TcpListener::Listener {
+ public:
+  explicit EchoService(uv_loop_t& loop);
+  ~EchoService() override;
+  [[nodiscard]] SocketAddress address() const { return listener_->local_address(); }
+  [[nodiscard]] std::size_t open() const;
+
+ private:
+  class Connection;
+  void on_connection(Instant now, std::unique_ptr<uv::TcpConnection> connection) override;
+  std::unique_ptr<uv::TcpListener> listener_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+};
+
+// A local application: one TCP connection whose other end is given to the tunnel.
+class LocalApplication final : private uv::TcpConnection::Listener, private uv::TcpListener::Listener {
+ public:
+  explicit LocalApplication(UvLoop& loop);
+  ~LocalApplication() override;
+
+  // What to attach to a stream.
+  [[nodiscard]] std::unique_ptr<uv::TcpConnection> take_other_end() { return std::move(accepted_); }
+  void write(ByteView bytes) { connection_->write(bytes); }
+  void shutdown() { connection_->shutdown(); }
+
+  std::string received;
+  bool eof = false;
+  bool reset = false;
+
+ private:
+  void on_connected(Instant) override { connected_ = true; }
+  void on_bytes(Instant, ByteView bytes) override { received += as_text(bytes); }
+  void on_eof(Instant) override { eof = true; }
+  void on_drained(Instant) override {}
+  void on_closed(Instant, const Error&) override { reset = true; }
+  void on_connection(Instant, std::unique_ptr<uv::TcpConnection> connection) override {
+    accepted_ = std::move(connection);
+  }
+
+  bool connected_ = false;
+  std::unique_ptr<uv::TcpListener> listener_;
+  std::unique_ptr<uv::TcpConnection> accepted_;
+  std::unique_ptr<uv::TcpConnection> connection_;
+};
+
+class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel::uv::SiteClient::Listener {
+ public:
+  struct Options {
+    // Whether the client knows where the gateway is.
+    bool direct = true;
+    Duration relay_after = std::chrono::milliseconds(200);
+    Duration race_timeout = std::chrono::seconds(20);
+  };
+
+  explicit LoopbackSite(Options options);
+  ~LoopbackSite() override;
+
+  void open_broker();
+  void open_gateway();
+  void open_client();
+  // Until the client has its tunnel.
+  [[nodiscard]] bool connect();
+  // A roster without the device, given to the broker only.
+  void revoke(Role role, const std::string& name);
+  [[nodiscard]] std::optional<ConnectionType> connection_type() const;
+
+  UvLoop loop;
+  SystemRandom random;
+  LoopbackPolicy policy;
+  std::unique_ptr<EchoService> echo;
+  std::unique_ptr<uv::Broker> broker;
+  std::unique_ptr<tunnel::uv::Gateway> gateway;
+  std::unique_ptr<tunnel::uv::SiteClient> client;
+  std::map<tunnel::uv::StreamRequestId, tunnel::uv::StreamFailure> failed;
+  std::vector<tunnel::uv::StreamRequestId> opened;
+
+ private:
+  struct Device {
+    Identity identity;
+    IssuedCertificate certificate;
+    std::unique_ptr<spa::KeyPair> key;
+  };
+
+  void add_device(Role role, const std::string& name);
+  [[nodiscard]] Credentials credentials(const Device& device) const;
+  [[nodiscard]] SignedRoster make_roster();
+  [[nodiscard]] Device& device(Role role, const std::string& name);
+
+  void on_roster(const SignedRoster&) override {}
+  void on_stream_opened(Instant, tunnel::uv::StreamRequestId id) override { opened.push_back(id); }
+  void on_stream_failed(Instant, tunnel::uv::StreamRequestId id, const tunnel::uv::StreamFailure& failure) override {
+    failed.emplace(id, failure);
+  }
+
+  Options options_;
+  std::unique_ptr<Authority> authority_;
+  std::map<Identity, Device> devices_;
+  std::map<Identity, Secret<16>> masks_;
+  spa::SitePsk psk_;
+  std::uint16_t broker_port_ = 0;
+  std::uint16_t gateway_port_ = 0;
+  std::uint64_t roster_number_ = 0;
+};
+
+}  // namespace natt::test

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// Broker, gateway and client as the programs compose them, on real sockets over loopback.
+#include <algorithm>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include "integration/loopback_site.h"
+
+using namespace natt;
+using namespace natt::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string pattern(std::size_t size) {
+  std::string text(size, '\0');
+  SeededRandom random(7);
+  random.fill({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
+  return text;
+}
+
+void open_all(LoopbackSite& site) {
+  site.open_broker();
+  site.open_gateway();
+  REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }));
+  site.open_client();
+}
+
+tunnel::uv::StreamRequestId open_echo(LoopbackSite& site, LocalApplication& application) {
+  const auto target = tunnel::Authority::of(site.echo->address());
+  const auto id = site.client->open_stream(uv::now(), "gw1", target);
+  site.client->attach(uv::now(), id, application.take_other_end());
+  return id;
+}
+
+}  // namespace
+
+TEST_CASE("site: a stream travels through a direct tunnel and back", "[integration][site]") {
+  LoopbackSite site({});
+  open_all(site);
+  LocalApplication application(site.loop);
+  open_echo(site, application);
+
+  application.write(as_bytes("hello"));
+
+  CHECK(site.loop.run_until([&] { return application.received == "hello"; }, 5000));
+  CHECK(site.connection_type() == ConnectionType::kDirect);
+  CHECK(site.gateway->connections().size() == 1);
+}
+
+TEST_CASE("site: without a known address the tunnel runs through the relay", "[integration][site]") {
+  LoopbackSite site({.direct = false});
+  open_all(site);
+  LocalApplication application(site.loop);
+  open_echo(site, application);
+
+  application.write(as_bytes("hello"));
+
+  CHECK(site.loop.run_until([&] { return application.received == "hello"; }, 8000));
+  CHECK(site.connection_type() == ConnectionType::kRelay);
+  CHECK(site.broker->relay_load().sessions == 1);
+  CHECK(site.gateway->connections().at(0).type == ConnectionType::kRelay);
+}
+
+TEST_CASE("site: eight megabytes come back unchanged, and both half-closes arrive", "[integration][site]") {
+  const bool direct = GENERATE(true, false);
+  CAPTURE(direct);
+  LoopbackSite site({.direct = direct});
+  open_all(site);
+  LocalApplication application(site.loop);
+  open_echo(site, application);
+  const std::string sent = pattern(8 << 20);
+
+  application.write(as_bytes(sent));
+  application.shutdown();
+
+  CHECK(site.loop.run_until([&] { return application.eof; }, 20'000));
+  CHECK(application.received == sent);
+  CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
+  CHECK_FALSE(application.reset);
+}
+
+TEST_CASE("site: a hundred streams at once keep their bytes apart", "[integration][site]") {
+  LoopbackSite site({});
+  open_all(site);
+  std::vector<std::unique_ptr<LocalApplication>> applications;
+  for (int i = 0; i < 100; ++i) {
+    applications.push_back(std::make_unique<LocalApplication>(site.loop));
+    open_echo(site, *applications.back());
+    applications.back()->write(as_bytes("stream " + std::to_string(i)));
+    applications.back()->shutdown();
+  }
+
+  CHECK(site.loop.run_until([&] {
+    return std::all_of(applications.begin(), applications.end(), [](const auto& each) { return each->eof; });
+  }, 10'000));
+
+  for (int i = 0; i < 100; ++i) {
+    CHECK(applications[static_cast<std::size_t>(i)]->received == "stream " + std::to_string(i));
+  }
+}
+
+TEST_CASE("site: a target that no rule allows is refused with 403 and the connection reset", "[integration][site]") {
+  LoopbackSite site({});
+  open_all(site);
+  LocalApplication application(site.loop);
+  const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
+  const auto id = site.client->open_stream(uv::now(), "gw1", target);
+  site.client->attach(uv::now(), id, application.take_other_end());
+
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.failed[id].status == 403);
+  CHECK(site.failed[id].reason == "no rule");
+  CHECK(site.loop.run_until([&] { return application.reset; }));
+}
+
+TEST_CASE("site: a gateway that does not know the client refuses its offer", "[integration][site]") {
+  LoopbackSite site({.direct = false});
+  site.policy.allowed = "somebody else";
+  open_all(site);
+  LocalApplication application(site.loop);
+  const auto id = open_echo(site, application);
+
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.failed[id].reason.find("not-entitled") != std::string::npos);
+  CHECK(site.gateway->session_count() == 0);
+}
+
+TEST_CASE("site: revoking a client at the broker ends its tunnel within a second", "[integration][site]") {
+  const bool direct = GENERATE(true, false);
+  CAPTURE(direct);
+  LoopbackSite site({.direct = direct});
+  open_all(site);
+  LocalApplication application(site.loop);
+  open_echo(site, application);
+  application.write(as_bytes("hello"));
+  REQUIRE(site.loop.run_until([&] { return application.received == "hello"; }, 8000));
+
+  site.revoke(Role::kClient, "alice");
+
+  CHECK(site.loop.run_until([&] { return application.reset && site.gateway->connections().empty(); }, 1000));
+  CHECK(site.broker->relay_load().sessions == 0);
+  CHECK(site.broker->sites(uv::wall_now())[0].clients_online == 0);
+}
+
+TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {
+  LoopbackSite site({});
+  open_all(site);
+  LocalApplication application(site.loop);
+  open_echo(site, application);
+  application.write(as_bytes("before"));
+  REQUIRE(site.loop.run_until([&] { return application.received == "before"; }, 5000));
+
+  site.broker.reset();
+  application.write(as_bytes(" after"));
+
+  CHECK(site.loop.run_until([&] { return application.received == "before after"; }));
+  site.open_broker();
+  CHECK(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].clients_online == 1; }, 10'000));
+  // The new broker learns from the client what it never saw.
+  CHECK(site.loop.run_until([&] { return site.broker->sessions().size() == 1; }));
+  CHECK(site.connection_type() == ConnectionType::kDirect);
+}
+
+TEST_CASE("site: a restarted gateway is raced for again", "[integration][site]") {
+  LoopbackSite site({});
+  open_all(site);
+  REQUIRE(site.connect());
+
+  site.gateway.reset();
+  site.loop.run_turns();
+  site.open_gateway();
+
+  LocalApplication application(site.loop);
+  CHECK(site.loop.run_until([&] { return site.gateway->connections().size() == 1; }, 20'000));
+  open_echo(site, application);
+  application.write(as_bytes("again"));
+  CHECK(site.loop.run_until([&] { return application.received == "again"; }, 5000));
+}
+
+TEST_CASE("site: destroying any part in the middle of a transfer is boring", "[integration][site]") {
+  const int part = GENERATE(0, 1, 2);
+  CAPTURE(part);
+  LoopbackSite site({.direct = part != 2});
+  open_all(site);
+  LocalApplication application(site.loop);
+  open_echo(site, application);
+  application.write(as_bytes(pattern(4 << 20)));
+  REQUIRE(site.loop.run_until([&] { return application.received.size() > 100'000; }, 8000));
+
+  if (part == 0) site.client.reset();
+  if (part == 1) site.gateway.reset();
+  if (part == 2) site.broker.reset();
+
+  site.loop.run_turns(20);
+  if (part == 0) CHECK(site.loop.run_until([&] { return application.reset; }));
+  SUCCEED("no callback after the destructor; the loop closes in the fixture");
+}
+
+TEST_CASE("site: a client whose gateway cannot be reached says why", "[integration][site]") {
+  LoopbackSite site({.direct = false, .race_timeout = 1500ms});
+  site.open_broker();
+  site.open_client();
+  LocalApplication application(site.loop);
+  const auto id = open_echo(site, application);
+
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.failed[id].status == 0);
+  CHECK(site.failed[id].reason.find("gateway-offline") != std::string::npos);
+}

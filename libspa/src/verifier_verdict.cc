@@ -29,7 +29,6 @@ Verifier::Core::Lookup Verifier::Core::look_up(FrameView frame) const {
   Lookup lookup;
   start(lookup, frame);
   guess(lookup, frame);
-  fetch_device(lookup);
   return lookup;
 }
 
@@ -61,6 +60,7 @@ std::optional<HintIndex::Hit> Verifier::Core::locate(const Lookup& lookup, Trans
 std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const Lookup& lookup, const HintIndex::Hit& hit) {
   const SlotRecord& record = hints_.table(hit.table).record(hit.credential);
   const Candidate candidate{arrival, hit, record, devices_.at(record.device), lookup.fingerprint};
+  devices_.touch(record.device);
   if (replays_[hit.table].contains(candidate.fingerprint)) return admit_repeat(candidate);
   return admit_fresh(candidate);
 }

@@ -156,9 +156,15 @@ Result<Roster> parse_roster(ByteView document, RosterView view, const SiteCa& ca
   if (!ca.verify(roster_signing_input(as_bytes(in.body())), as_bytes(in.signature()))) {
     return fail(Errc::kUntrusted, "the roster was not signed by the CA of site " + ca.site());
   }
+  return parse_roster_body(as_bytes(in.body()), view, ca.site());
+}
+
+Result<Roster> parse_roster_body(ByteView bytes, RosterView view, const std::string& site) {
   wire::RosterBody body;
-  if (!body.ParseFromString(in.body())) return fail(Errc::kMalformed, "the roster's body cannot be read");
-  if (body.site() != ca.site()) return fail(Errc::kWrongIdentity, "the roster is of another site than its CA");
+  if (!body.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return fail(Errc::kMalformed, "the roster's body cannot be read");
+  }
+  if (body.site() != site) return fail(Errc::kWrongIdentity, "the roster is of another site than its CA");
   if (body.view() != static_cast<std::uint32_t>(view)) {
     return fail(Errc::kWrongIdentity, "the roster is the other view, for another role");
   }

@@ -3,6 +3,8 @@
 
 // Encoding of rosters (docs/WIRE.md section 2). Internal to libnatt.
 
+#include <string>
+
 #include <natt/bytes.h>
 #include <natt/roster.h>
 
@@ -10,6 +12,8 @@ namespace natt {
 
 // `roster` is in order (normalize()).
 [[nodiscard]] ByteBuffer serialize_roster_body(const Roster& roster, RosterView view);
+// The inverse, of a body whose signature was verified. Errors as of parse_roster().
+[[nodiscard]] Result<Roster> parse_roster_body(ByteView body, RosterView view, const std::string& site);
 // What the CA signs: a context string, so that no other signature of its key means a roster, and the body.
 [[nodiscard]] ByteBuffer roster_signing_input(ByteView body);
 [[nodiscard]] ByteBuffer serialize_roster_document(ByteView body, ByteView signature);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/roster.h>
 
+#include <cstdlib>
+#include <fstream>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <natt/errc.h>
 #include <natt/roster_store.h>
 
+#include "libnatt/src/identity/roster_wire.h"
 #include "support/test_pki.h"
 
 using namespace natt;
@@ -51,6 +55,74 @@ TEST_CASE("roster: both views survive signing, a file and parsing", "[natt][iden
   CHECK(client->find(site.identity(Role::kGateway, "gw1"))->addresses ==
         std::vector{*SocketAddress::parse("[2001:db8::7]:443")});
   CHECK(client->find(site.identity(Role::kBroker, "b1"))->dns_port == 53);
+}
+
+namespace {
+
+// docs/WIRE.md section 2.2.
+Roster documented_roster() {
+  RosterDevice broker;
+  broker.identity = {"hq", Role::kBroker, "b1"};
+  broker.spa_keys.push_back({1, {}});
+  broker.spa_keys[0].key.fill(0x11);
+  std::array<std::uint8_t, 16> mask{};
+  mask.fill(0x22);
+  broker.mask_key = Secret<16>(mask);
+  broker.addresses.push_back(*SocketAddress::parse("198.51.100.10:443"));
+  broker.dns_port = 53;
+  Roster roster;
+  roster.site = "hq";
+  roster.number = 1;
+  roster.issued_at = kTestNow;
+  roster.next_update = kTestNow + std::chrono::hours(24);
+  roster.devices.push_back(broker);
+  return roster;
+}
+
+std::string hex(ByteView bytes) {
+  std::string text;
+  for (const std::uint8_t octet : bytes) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    text += kDigits[octet >> 4];
+    text += kDigits[octet & 15];
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("roster: the documented vector", "[natt][identity]") {
+  const ByteBuffer body = serialize_roster_body(documented_roster(), RosterView::kFull);
+
+  CHECK(hex(body) ==
+        "08011202687118012080a0cfada0342880d8e8d6a03432570801120262311a2408011220111111111111111111111111"
+        "11111111111111111111111111111111111111112210222222222222222222222222222222222a150a10000000000000"
+        "00000000ffffc633640a10bb033035");
+  CHECK(*parse_roster_body(body, RosterView::kFull, "hq") == documented_roster());
+  CHECK(as_text(ByteView(roster_signing_input(body)).first(14)) == std::string_view("natt-roster-1\0", 14));
+}
+
+// Not run by default: writes tests/fuzz/corpus/roster.
+//   NATT_SEED_DIR=tests/fuzz/corpus/roster unit_natt_identity '[seeds]'
+TEST_CASE("roster: write the fuzz seeds", "[.][seeds]") {
+  const char* folder = std::getenv("NATT_SEED_DIR");
+  REQUIRE(folder != nullptr);
+  TestPki site;
+  fill(site);
+  Roster roster = site.roster(7);
+  roster.revoked = {revoked(site, Role::kClient, "old")};
+  REQUIRE(normalize(roster));
+  const auto write = [&](const char* name, char selector, ByteView bytes) {
+    std::ofstream file(std::string(folder) + "/" + name, std::ios::binary);
+    file << selector << as_text(bytes);
+    CHECK(file.good());
+  };
+  write("document", 0,
+        serialize_roster_document(serialize_roster_body(roster, RosterView::kFull), ByteBuffer(70, 0x30)));
+  write("file", 0, SignedRoster{{1, 2}, {3}}.serialize());
+  write("full-body", 1, serialize_roster_body(roster, RosterView::kFull));
+  write("client-body", 2, serialize_roster_body(roster, RosterView::kClient));
+  write("documented-body", 1, serialize_roster_body(documented_roster(), RosterView::kFull));
 }
 
 TEST_CASE("roster: every flipped bit and every truncation of a document is refused", "[natt][identity]") {

@@ -368,6 +368,35 @@ TEST_CASE("signal: a session report is counted for the client that made it", "[n
   CHECK(reported->reason == RelayReason::kHardNatBoth);
 }
 
+TEST_CASE("signal: a gateway hears of a client that broke off, not of one that came back or went quiet",
+          "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& gateway = world.connect(Role::kGateway, "gw1");
+  const SessionReport report{.session = SessionId::make(world.random),
+                             .gateway = gateway.identity,
+                             .type = ConnectionType::kDirect,
+                             .reason = {},
+                             .ended = false};
+  const auto connect_and_report = [&]() -> SignalPeer& {
+    SignalPeer& alice = world.connect(Role::kClient, "alice");
+    REQUIRE(alice.client->send(world.now, report));
+    world.run();
+    return alice;
+  };
+
+  connect_and_report();
+  SignalPeer& newer = connect_and_report();  // takes over from the first
+  CHECK(gateway.saw<PeerAbsent>() == nullptr);
+  newer.attached = false;
+  world.advance(2min);  // goes quiet
+  CHECK_FALSE(world.hub->is_online(newer.identity));
+  CHECK(gateway.saw<PeerAbsent>() == nullptr);
+  world.cut(connect_and_report());
+
+  REQUIRE(gateway.saw<PeerAbsent>() != nullptr);
+  CHECK(gateway.saw<PeerAbsent>()->client == newer.identity);
+}
+
 TEST_CASE("signal: a drain is announced and ends what stays", "[natt][signal]") {
   SignalWorld world({"hq"});
   SignalPeer& alice = world.connect(Role::kClient, "alice");

@@ -9,13 +9,17 @@ packets are allowed until the kernel gate exists).
 import contextlib
 import os
 import random
+import re
 import socket
 import struct
+import time
 import unittest
+import unittest.mock
 
 import fetch
 import natlab
 import natt_site
+import rogue
 import suite
 import test_nat_kinds
 import toml_edit
@@ -157,6 +161,13 @@ class HostileTest(ConnectionTest):
         shown = self.recording.fields(ANSWERS, "frame.number", "ip.src", "_ws.col.Info")
         self.assertEqual(shown, [])
 
+    def assert_no_answer(self, site, opening):
+        """No octet, whether the broker closes or waits; a reset is a TCP packet without content."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            with fetch.connect(site.lab.stranger, 443, natlab.BROKER[0], timeout=1.0) as sock:
+                sock.sendall(opening)
+                self.assertEqual(sock.recv(1), b"")
+
     def assert_unharmed(self, site):
         """Every program lives, serves, and found nothing of this worth an error or a line per packet."""
         for stem, process in site.processes.items():
@@ -202,13 +213,6 @@ class Strangers(HostileTest):
                 self.assert_no_answer(site, opening)
         self.assert_unharmed(site)
         self.assert_silence(len(names))
-
-    def assert_no_answer(self, site, opening):
-        """No octet, whether the broker closes or waits; a reset is a TCP packet without content."""
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            with fetch.connect(site.lab.stranger, 443, natlab.BROKER[0], timeout=1.0) as sock:
-                sock.sendall(opening)
-                self.assertEqual(sock.recv(1), b"")
 
     def test_many_silent_connections_do_not_keep_others_out(self):
         site = self.open()
@@ -350,6 +354,169 @@ class WrongPapers(HostileTest):
             self.assertEqual(fetch.get(site.lab.stranger, WEB_PORT, timeout=6), b"")
         self.assert_unharmed(site)
         self.assert_silence(2)
+
+
+class Rogues(HostileTest):
+    """A device of the site that breaks the rules behind its own valid knock (rogue.py)."""
+
+    BOB = "spiffe://hq/client/bob"
+    GATEWAY = "spiffe://hq/gateway/gw1"
+
+    def open(self, *arguments, **options):
+        site = super().open(*arguments, clients=("alice", "bob"), **options)
+        self.papers = rogue.Papers(site, "bob")
+        return site
+
+    def channel(self, site, certificate=None):
+        channel = rogue.Channel(site.lab.stranger, self.papers, certificate)
+        self.addCleanup(channel.close)
+        return channel
+
+    def broker_says(self, site, pattern):
+        """The reason stands in the broker's log."""
+        site.wait_for(f"/{pattern}/ in the broker's log", lambda: re.search(pattern, site.processes["broker"].text()))
+
+    def refused(self, site, certificate, reason):
+        with self.assertRaises(rogue.ENDED):
+            self.channel(site, certificate).open()
+        self.broker_says(site, reason)
+        self.assert_unharmed(site)
+
+    def test_the_rogue_is_able_to_behave(self):
+        """Otherwise the refusals below would mean nothing."""
+        site = self.open()
+        self.assertIn(2, self.channel(site).open())  # Welcome
+        own = self.papers.issue(self.BOB)
+        self.assertIn(2, self.channel(site, own).open())
+        self.assert_unharmed(site)
+
+    def test_a_certificate_of_another_ca(self):
+        site = self.open()
+        self.refused(site, self.papers.issue(self.BOB, ca=self.papers.other_ca("spiffe://hq")), "(?i)bob.*(sign|issue|CA)")
+
+    def test_a_certificate_with_two_names(self):
+        site = self.open()
+        self.refused(site, self.papers.issue(self.BOB, "spiffe://hq/client/alice"), "(?i)bob.*(one|SAN|alternative)")
+
+    def test_a_certificate_with_the_wrong_role(self):
+        site = self.open()
+        self.refused(site, self.papers.issue("spiffe://hq/gateway/bob"), "(?i)bob.*(role|gateway)")
+
+    def test_a_certificate_of_another_site(self):
+        site = self.open()
+        self.refused(site, self.papers.issue("spiffe://elsewhere/client/bob"), "(?i)bob.*site")
+
+    def test_the_certificate_of_another_client_behind_a_valid_knock(self):
+        site = self.open()
+        self.refused(site, self.papers.issue("spiffe://hq/client/alice"), "(?i)bob.*alice")
+
+    def test_a_message_that_claims_to_be_huge(self):
+        site = self.open()
+        channel = self.channel(site)
+        channel.open()
+        channel.send_raw(b"\x00\x01\x00\x01" + b"x" * 1000)
+        with self.assertRaises(rogue.ENDED):
+            for _ in range(100):
+                channel.receive()
+        self.broker_says(site, "(?i)bob.*(large|long|length|65,?536|64 KiB)")
+        self.assert_unharmed(site)
+
+    def test_messages_that_are_not_protobuf(self):
+        site = self.open()
+        channel = self.channel(site)
+        channel.open()
+        channel.send(b"\xff" * 40)
+        with self.assertRaises(rogue.ENDED):
+            for _ in range(100):
+                channel.receive()
+        self.assert_unharmed(site)
+
+    def test_a_message_of_another_role(self):
+        """A client that registers as a gateway."""
+        site = self.open()
+        channel = self.channel(site)
+        channel.open()
+        channel.send(rogue.message(f3=rogue.message(f1=rogue.address(natlab.STRANGER, 443), f5=1)))
+        with self.assertRaises(rogue.ENDED):
+            for _ in range(100):
+                channel.receive()
+        self.broker_says(site, "(?i)bob.*(role|client)")
+        self.assert_unharmed(site)
+
+    def test_a_handshake_that_stops_half_way_is_cut_off(self):
+        site = self.open()
+        channel = self.channel(site)
+        channel.send_hello()
+        channel.sock.settimeout(8)
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while channel.sock.recv(65536):
+                pass
+        self.assertLess(time.monotonic() - start, 7)
+        self.assert_unharmed(site)
+
+    def test_a_knock_is_good_for_one_connection(self):
+        """The very octets again, hello included, from the same address: silence."""
+        site = self.open()
+        channel = self.channel(site)
+        sent = []
+        original, channel.sock = channel.sock, unittest.mock.Mock(wraps=channel.sock)
+        channel.sock.sendall.side_effect = lambda octets: (sent.append(octets), original.sendall(octets))
+        channel.open()
+        self.assert_no_answer(site, sent[0])
+        self.assert_unharmed(site)
+
+    def probed(self, site, candidates, seconds=12):
+        """Offers these candidates, once a second, and trickles them; the gateway accepts the sessions."""
+        channel = self.channel(site)
+        channel.open()
+        before = site.processes["gateway-gw1"].text().count("verdict=accepted")
+        for _ in range(seconds):
+            session = channel.offer(self.GATEWAY, candidates)
+            time.sleep(0.5)
+            channel.trickle(session, candidates)
+            time.sleep(0.6)
+        accepted = site.processes["gateway-gw1"].text().count("verdict=accepted") - before
+        self.assertGreater(accepted, seconds // 2)
+
+    def test_a_victims_address_as_candidate(self):
+        site = self.open("port-restricted")
+        victim, web, broker = (host.capture(filter_text="udp") for host in (site.lab.victim, site.lab.web, site.lab.broker))
+        addresses = [(natlab.VICTIM, port) for port in range(2000, 2010)]
+        # The gateway's LAN, its NAT, itself, the broker, everybody.
+        addresses += [(ip, 7) for ip in (natlab.WEB, "10.99.0.255", "10.2.0.1", "127.0.0.1", "224.0.0.1", "255.255.255.255")]
+        addresses += [(natlab.BROKER[0], 7)]
+        self.probed(site, [rogue.candidate(1 + number % 2, *each) for number, each in enumerate(addresses)])
+        reached = victim.count(f"ip.dst == {natlab.VICTIM}")
+        print(f"  {reached} packets reached the victim", flush=True)
+        self.assertLessEqual(reached, 50)
+        self.assertEqual(web.count("udp"), 0)
+        self.assertEqual(broker.count("udp.dstport == 7"), 0)
+        self.fetch_page(site)
+        self.assert_clean(site)
+
+
+class Replays(HostileTest):
+    """Packets of a session that lives, sent again by somebody else."""
+
+    def test_a_relayed_session_is_not_steered_by_its_own_old_packets(self):
+        lab = self.enterContext(natlab.Lab("symmetric", "symmetric"))
+        site = natt_site.Site(lab)
+        self.sites = [site]
+        natt_site.start_web(lab, 4 << 20)
+        wire = lab.internet.capture("to-client-nat", f"udp and src host {natlab.CLIENT}")
+        site.start_all()
+        self.fetch_page(site)
+        self.assertEqual(site.connections()[0]["connectionType"], "Relay")
+        sent = list(wire.datagrams())
+        self.assertGreater(sum(payload[0] == 0x0C for _, payload in sent), 5)
+        self.recording = lab.stranger.capture()
+        with lab.stranger.socket() as sender:
+            for _, payload in sent:
+                for target in (BROKER_UDP, (natlab.BROKER[0], 53), GATEWAY_UDP):
+                    sender.sendto(payload, target)
+        self.assert_unharmed(site)
+        self.assert_silence(len(sent))
 
 
 if __name__ == "__main__":

@@ -169,6 +169,23 @@ TEST_CASE("tunnel: a stranger's packet to a client is not taken for one of its o
   CHECK_FALSE(first.core->accepts(short_one));
 }
 
+TEST_CASE("tunnel: a clock that steps back does no harm", "[tunnel][hostile]") {
+  TunnelFixture fixture(test_seed());
+  fixture.echoes = true;
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  const Instant before = fixture.wire->now() - 3s;
+  client.core->handle_timeout(before);
+  fixture.server->handle_packet(before, client.core->current_path(), 0, ByteBuffer(50, 0x40));
+  const auto stream = client.core->open_tcp(target("10.99.0.5:22"));
+  const auto batch = std::make_unique<tunnel::PacketBatch>();
+  if (client.core->poll_batch(before, *batch)) {
+    const MutableBytes first = batch->packet(0);
+    fixture.wire->inject_to_server(batch->path(), {first.begin(), first.end()});
+  }
+  CHECK(fixture.answered(client, *stream));
+}
+
 TEST_CASE("tunnel: destroying either end in mid-transfer is quiet", "[tunnel][hostile]") {
   TunnelFixture fixture(test_seed());
   fixture.echoes = true;

@@ -7,7 +7,7 @@
 namespace natt::client {
 namespace {
 
-constexpr std::uint8_t kVersion = 5;       // RFC 1928 section 3
+constexpr std::uint8_t kVersion = 5;  // RFC 1928 section 3
 constexpr std::uint8_t kNoAuthentication = 0;
 constexpr std::uint8_t kUserPassword = 2;
 constexpr std::uint8_t kNoAcceptableMethod = 0xff;
@@ -31,7 +31,9 @@ struct Destination {
   std::size_t size = 0;  // of ATYP and DST.ADDR; 0: incomplete
 };
 
-std::string text_of_ipv4(ByteView octets) { return IpAddress::v4({octets[0], octets[1], octets[2], octets[3]}).to_string(); }
+std::string text_of_ipv4(ByteView octets) {
+  return IpAddress::v4({octets[0], octets[1], octets[2], octets[3]}).to_string();
+}
 
 std::string text_of_ipv6(ByteView octets) {
   std::array<std::uint8_t, 16> sixteen{};
@@ -55,12 +57,14 @@ std::optional<Destination> read_destination(ByteView bytes) {
 
 // A name goes into the tunnel's request as it is: nothing but printable ASCII may be in it.
 bool is_plain_host(std::string_view host) {
-  return !host.empty() && std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != '@'; });
+  return !host.empty() &&
+         std::all_of(host.begin(), host.end(), [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != '@'; });
 }
 
 }  // namespace
 
-Socks5::Socks5(Options options, Instant now) : options_(std::move(options)), deadline_(now + options_.handshake_timeout) {}
+Socks5::Socks5(Options options, Instant now)
+    : options_(std::move(options)), deadline_(now + options_.handshake_timeout) {}
 
 void Socks5::handle_bytes(ByteView bytes) {
   if (state_ == State::kDone) return;
@@ -73,7 +77,6 @@ void Socks5::handle_bytes(ByteView bytes) {
   while (step()) {
   }
 }
-
 
 bool Socks5::step() {
   switch (state_) {
@@ -126,7 +129,8 @@ bool Socks5::handle_request() {
   if (input_[1] != kConnect) return refuse(SocksReply::kCommandNotSupported, "only CONNECT is served");
   if (input_[2] != 0) return refuse(SocksReply::kGeneralFailure, "the reserved octet is not zero");
   const auto port = load_be<std::uint16_t>(input_.data() + size - 2);
-  if (port == 0 || !is_plain_host(destination->host)) return refuse(SocksReply::kGeneralFailure, "no usable destination");
+  if (port == 0 || !is_plain_host(destination->host))
+    return refuse(SocksReply::kGeneralFailure, "no usable destination");
   consume(size);
   transition_to(State::kConnecting);
   event_ = ConnectRequest{std::move(destination->host), port};

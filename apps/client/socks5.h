@@ -30,11 +30,11 @@ namespace natt::client {
 enum class SocksReply : std::uint8_t {
   kSucceeded = 0,
   kGeneralFailure = 1,
-  kNotAllowed = 2,            // the gateway's entitlements say no
-  kNetworkUnreachable = 3,    // no tunnel to the site
-  kHostUnreachable = 4,       // the name does not resolve at the gateway, or no route
+  kNotAllowed = 2,          // the gateway's entitlements say no
+  kNetworkUnreachable = 3,  // no tunnel to the site
+  kHostUnreachable = 4,     // the name does not resolve at the gateway, or no route
   kConnectionRefused = 5,
-  kTtlExpired = 6,            // the gateway's dial timed out
+  kTtlExpired = 6,  // the gateway's dial timed out
   kCommandNotSupported = 7,
   kAddressTypeNotSupported = 8,
 };

@@ -15,7 +15,7 @@
 namespace natt::config {
 
 struct BrokerListen {
-  IpAddress address;  // unspecified: every address of the host, IPv4 and IPv6
+  IpAddress address;            // unspecified: every address of the host, IPv4 and IPv6
   std::uint16_t port = 443;     // UDP and TCP
   std::uint16_t dns_port = 53;  // UDP; 0: do not listen there (NAT behaviour discovery loses its second port)
 };

@@ -30,7 +30,8 @@ Forward read_forward(TableReader& table, const std::vector<SiteConfig>& sites) {
   Forward forward;
   table.require("listen");
   table.require("target");
-  forward.listen = table.parsed("listen", parse_listen, "ADDRESS:PORT such as \"127.0.0.1:8080\"").value_or(SocketAddress{});
+  forward.listen =
+      table.parsed("listen", parse_listen, "ADDRESS:PORT such as \"127.0.0.1:8080\"").value_or(SocketAddress{});
   if (auto target = table.parsed("target", parse_host_port, "HOST:PORT such as \"10.99.0.5:80\"")) {
     forward.target_host = std::move(target->host);
     forward.target_port = target->port;

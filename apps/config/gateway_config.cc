@@ -52,7 +52,8 @@ GatewayTun read_tun(TableReader& root) {
   if (!is_interface_name(tun.name)) table->complain("name", "expected an interface name of 1 to 15 letters and digits");
   tun.pool = table->parsed_list("pool", 2, parse_block, "address blocks such as \"10.64.0.0/24\"");
   tun.routes = table->parsed_list("routes", kMaxPrefixes, parse_block, "address blocks such as \"10.99.0.0/24\"");
-  if (tun.enabled && tun.pool.empty()) table->complain("pool", "is missing: clients get their tunnel addresses out of it");
+  if (tun.enabled && tun.pool.empty())
+    table->complain("pool", "is missing: clients get their tunnel addresses out of it");
   check_pool(*table, tun.pool);
   table->finish();
   return tun;

@@ -43,8 +43,8 @@ std::string escaped(std::string_view line) {
 
 struct Log::Impl {
   explicit Impl(LogLevel level) : logger("natt", std::make_shared<spdlog::sinks::stderr_sink_st>()) {
-    logger.set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ %l %v",
-                                                                     spdlog::pattern_time_type::utc));
+    logger.set_formatter(
+        std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc));
     logger.flush_on(spdlog::level::debug);
     set_level(level);
   }

@@ -58,7 +58,8 @@ ControlConfig read_control(TableReader& root, const std::filesystem::path& file,
 LogConfig read_log(TableReader& root) {
   LogConfig log;
   if (auto table = root.table("log")) {
-    log.level = table->parsed("level", parse_level, "\"debug\", \"info\", \"warning\" or \"error\"").value_or(log.level);
+    log.level =
+        table->parsed("level", parse_level, "\"debug\", \"info\", \"warning\" or \"error\"").value_or(log.level);
     table->finish();
   }
   return log;

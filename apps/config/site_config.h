@@ -21,9 +21,9 @@
 namespace natt::config {
 
 inline constexpr std::size_t kMaxSites = 256;
-inline constexpr std::size_t kMaxPeersPerSite = 256;      // brokers, and again gateways, listed in the file
+inline constexpr std::size_t kMaxPeersPerSite = 256;  // brokers, and again gateways, listed in the file
 inline constexpr std::size_t kMaxAddressesPerPeer = 8;
-inline constexpr std::size_t kMaxSpaKeys = 2;             // SPA.md 1.1: the new pair and the one it replaces
+inline constexpr std::size_t kMaxSpaKeys = 2;  // SPA.md 1.1: the new pair and the one it replaces
 
 // What carries the tunnel on a direct path. Punched paths use QUIC on TLS sites too.
 enum class TunnelProtocol : std::uint8_t { kQuic, kTls };
@@ -52,11 +52,11 @@ struct SiteConfig {
   Identity identity;  // of this program; its site is `name`
   TunnelProtocol protocol = TunnelProtocol::kQuic;
 
-  std::string certificate_pem;  // own certificate first, then intermediates
-  std::string ca_pem;           // the site's CA: the only trust anchor of this site
-  SecretText private_key_pem;   // PKCS #8, ECDSA P-256
+  std::string certificate_pem;   // own certificate first, then intermediates
+  std::string ca_pem;            // the site's CA: the only trust anchor of this site
+  SecretText private_key_pem;    // PKCS #8, ECDSA P-256
   std::vector<SpaKey> spa_keys;  // newest first, at least one
-  Secret<32> psk;               // the site PSK of SPA.md 1.1
+  Secret<32> psk;                // the site PSK of SPA.md 1.1
 
   // `[[site.broker]]`, `[[site.gateway]]`: other addresses than the roster's (a forwarded port,
   // a split horizon). Mostly empty; brokers_of() and gateways_of() of site_material.h put both together.

@@ -59,8 +59,8 @@ Result<Credentials> make_credentials(const SiteConfig& site) {
   const auto documents = SignedRoster::parse(site.roster);
   if (!documents) return complain(documents.error(), "roster");
   const RosterView view = roster_view(site.identity.role);
-  const auto roster = parse_roster(view == RosterView::kFull ? documents->full : documents->client, view,
-                                   credentials->site_ca());
+  const auto roster =
+      parse_roster(view == RosterView::kFull ? documents->full : documents->client, view, credentials->site_ca());
   if (!roster) return complain(roster.error(), "roster");
   return credentials;
 }
@@ -79,8 +79,9 @@ Result<void> load_rosters(const SiteConfig& site, const std::filesystem::path& s
     // An older one is left over from before an update; a damaged one the operator wants to know of.
     if (auto change = offer(file, store); !change) {
       const bool is_older = change.error().code == make_error_code(Errc::kRefused);
-      log(is_older ? LogLevel::kInfo : LogLevel::kWarning, fmt::format("config.roster_ignored site={} number={} reason=\"{}\"", site.name,
-                                          store.number(), change.error().message));
+      log(is_older ? LogLevel::kInfo : LogLevel::kWarning,
+          fmt::format("config.roster_ignored site={} number={} reason=\"{}\"", site.name, store.number(),
+                      change.error().message));
     }
   }
   return {};

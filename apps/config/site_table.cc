@@ -156,7 +156,8 @@ SiteConfig read_site(TableReader& table, const std::filesystem::path& file, Role
   site.brokers = read_peers<BrokerPeer>(table, "broker", site.name, read_broker);
   site.gateways = read_peers<GatewayPeer>(table, "gateway", site.name, read_gateway);
   table.require("roster");
-  site.roster = table.parsed("roster", base64_decode, "the signed roster in base64, as nattctl writes it").value_or(ByteBuffer{});
+  site.roster =
+      table.parsed("roster", base64_decode, "the signed roster in base64, as nattctl writes it").value_or(ByteBuffer{});
   site.roster_file = resolve_path(table.text("roster_file").value_or("roster"), file);
   table.finish();
   if (!table.has_failed()) check_material(table, site);

@@ -105,12 +105,8 @@ void to_json(nlohmann::json& json, const NatSocket& socket) {
 }
 
 void to_json(nlohmann::json& json, const Status& status) {
-  json = {{"program", status.program},
-          {"version", status.version},
-          {"identities", status.identities},
-          {"since", utc_text(status.since)},
-          {"health", status.health},
-          {"sessionCounts", status.session_counts},
+  json = {{"program", status.program},       {"version", status.version}, {"identities", status.identities},
+          {"since", utc_text(status.since)}, {"health", status.health},   {"sessionCounts", status.session_counts},
           {"relayed", status.relayed}};
   if (status.connections) json["connections"] = *status.connections;
 }

@@ -62,10 +62,10 @@ struct Session {
 // A broker as a gateway or client sees it, or the other way round.
 struct Peer {
   std::string name;
-  std::string role;     // "broker", "gateway", "client"
-  std::string state;    // "connected", "connecting", "disconnected"
+  std::string role;   // "broker", "gateway", "client"
+  std::string state;  // "connected", "connecting", "disconnected"
   std::string address;
-  std::string detail;   // why it is not connected
+  std::string detail;  // why it is not connected
   std::optional<WallTime> since;
 };
 
@@ -93,7 +93,7 @@ struct NatSocket {
 
 // `nattctl status` of every program.
 struct Status {
-  std::string program;   // "broker", "gateway", "client"
+  std::string program;  // "broker", "gateway", "client"
   std::string version;
   std::vector<std::string> identities;
   WallTime since{};

@@ -46,7 +46,9 @@ class UnixAddress {
   bool fits_ = false;
 };
 
-SocketDescriptor new_socket(int flags) { return SocketDescriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)); }
+SocketDescriptor new_socket(int flags) {
+  return SocketDescriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
+}
 
 // Removes a socket file that is left over from a program that died.
 Result<void> remove_stale(const std::filesystem::path& path, const UnixAddress& address) {

@@ -46,10 +46,6 @@ std::vector<IpAddress> embedded_ipv4(const IpAddress& address) {
   const Octets& octets = address.octets();
   if (starts_with(octets, {0x20, 0x02})) return {four_at(octets, 2)};
   if (starts_with(octets, {0x20, 0x01, 0x00, 0x00})) return {four_at(octets, 4), inverted_four_at(octets, 12)};
-  if (starts_with(octets, {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01})) {
-    // RFC 6052 section 2.2: with a /48 the address is split around the zero octet 8.
-    return {four_at(octets, 12), IpAddress::v4({octets[6], octets[7], octets[9], octets[10]})};
-  }
   if (is_ipv4_compatible(octets) || (!address.is_v4() && is_isatap(octets))) return {four_at(octets, 12)};
   return {};
 }

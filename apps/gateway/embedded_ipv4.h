@@ -16,8 +16,7 @@ namespace natt::gateway {
 [[nodiscard]] std::optional<IpAddress> nat64_target(const IpAddress& address);
 
 // IPv4 addresses that packets to this one may pass through or end at: 6to4 (RFC 3056), Teredo
-// server and client (RFC 4380), ISATAP (RFC 5214), IPv4-compatible (RFC 4291 section 2.5.5.1)
-// and local NAT64 prefixes (RFC 8215, with the suffix of RFC 6052 for /48 and /96).
+// server and client (RFC 4380), ISATAP (RFC 5214), IPv4-compatible (RFC 4291 section 2.5.5.1).
 [[nodiscard]] std::vector<IpAddress> embedded_ipv4(const IpAddress& address);
 
 }  // namespace natt::gateway

@@ -27,9 +27,8 @@ std::optional<Transport> parse_transport(std::string_view text) {
 
 bool is_label(std::string_view label) {
   if (label.empty() || label.size() > kLongestLabel || label.front() == '-' || label.back() == '-') return false;
-  return std::all_of(label.begin(), label.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_';
-  });
+  return std::all_of(label.begin(), label.end(),
+                     [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_'; });
 }
 
 std::optional<PortRange> parse_range(std::string_view text) {
@@ -65,7 +64,8 @@ std::optional<std::pair<std::string_view, std::string_view>> split_ports(std::st
 
 // "[2001:db8::]/48" -> "2001:db8::/48"; nothing when the brackets do not pair.
 std::optional<std::string> without_brackets(std::string_view text) {
-  if (!text.starts_with('[')) return text.find_first_of("[]") == std::string_view::npos ? std::optional(std::string(text)) : std::nullopt;
+  if (!text.starts_with('['))
+    return text.find_first_of("[]") == std::string_view::npos ? std::optional(std::string(text)) : std::nullopt;
   const std::size_t end = text.find(']');
   if (end == std::string_view::npos) return std::nullopt;
   const std::string_view address = text.substr(1, end - 1);
@@ -143,7 +143,8 @@ Result<Rule> parse_rule(std::string_view text) {
   if (rule.transport == Transport::kTcp || rule.transport == Transport::kUdp) {
     const auto parts = split_ports(host);
     auto ports = parts ? parse_ports(parts->second) : std::nullopt;
-    if (!ports) return complain("expected ports behind the host (:443, :80,443 or :1-65535; an IPv6 address in brackets)");
+    if (!ports)
+      return complain("expected ports behind the host (:443, :80,443 or :1-65535; an IPv6 address in brackets)");
     rule.ports = std::move(*ports);
     host = parts->first;
   }

@@ -108,7 +108,8 @@ Entitlements::Verdict Entitlements::check_address(const Rules& rules, const Ask&
 
 Decision Entitlements::check_dial(const Identity& client, const DialTarget& target) const {
   if (target.port == 0) return deny("port 0 cannot be dialled");
-  if (target.transport != Transport::kTcp && target.transport != Transport::kUdp) return deny("only TCP and UDP are dialled");
+  if (target.transport != Transport::kTcp && target.transport != Transport::kUdp)
+    return deny("only TCP and UDP are dialled");
   if (target.addresses.empty()) return deny("the name does not resolve");
   const auto name = target.host.empty() ? std::optional(std::string()) : canonical_host_name(target.host);
   if (!name) return deny("the host name is malformed");

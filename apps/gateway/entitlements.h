@@ -26,7 +26,7 @@
 namespace natt::tunnel {
 struct FlowKey;
 struct InnerPacket;
-}
+}  // namespace natt::tunnel
 
 namespace natt::gateway {
 

@@ -14,7 +14,7 @@
 namespace natt::gateway {
 
 struct NeverList {
-  std::vector<IpAddress> own;      // every address of this host, the gateway's public ones too
+  std::vector<IpAddress> own;  // every address of this host, the gateway's public ones too
   std::vector<IpAddress> brokers;
   // Tunnel addresses of the clients: client to client is denied whatever the rules say.
   std::vector<IpPrefix> pool;

@@ -28,7 +28,8 @@ std::string output_of(const ViewArguments& arguments, const nlohmann::json& resu
   return result.dump(arguments.watch ? -1 : 2) + "\n";
 }
 
-Result<void> print_setting(const std::string& named, const std::string& command, const nlohmann::json& question, bool json) {
+Result<void> print_setting(const std::string& named, const std::string& command, const nlohmann::json& question,
+                           bool json) {
   const auto socket = socket_of(named);
   if (!socket) return tl::unexpected(socket.error());
   const auto result = query(*socket, command, question);

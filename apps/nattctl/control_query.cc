@@ -31,7 +31,8 @@ Result<void> send_line(int fd, const fs::path& socket, std::string_view line) {
   while (!line.empty()) {
     const ssize_t sent = ::send(fd, line.data(), line.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0) return complain(socket, fmt::format("the program does not take the question: {}", std::strerror(errno)));
+    if (sent < 0)
+      return complain(socket, fmt::format("the program does not take the question: {}", std::strerror(errno)));
     line.remove_prefix(static_cast<std::size_t>(sent));
   }
   return {};
@@ -44,7 +45,8 @@ Result<std::string> receive_line(int fd, const fs::path& socket) {
     const ssize_t got = ::recv(fd, chunk, sizeof chunk, 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return complain(socket, "the program did not answer within 10 s; look at its log");
-    if (got == 0) return complain(socket, "the program closed the connection; it may serve 16 others already, try again");
+    if (got == 0)
+      return complain(socket, "the program closed the connection; it may serve 16 others already, try again");
     line.append(chunk, static_cast<std::size_t>(got));
     if (line.ends_with('\n')) return line;
   }
@@ -68,11 +70,13 @@ Result<nlohmann::json> query(const fs::path& socket, const std::string& command,
   ::setsockopt(fd->get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   ::setsockopt(fd->get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
   const nlohmann::json request = {{"command", command}, {"arguments", arguments}};
-  if (auto sent = send_line(fd->get(), socket, request.dump() + "\n"); !sent) return tl::unexpected(std::move(sent.error()));
+  if (auto sent = send_line(fd->get(), socket, request.dump() + "\n"); !sent)
+    return tl::unexpected(std::move(sent.error()));
   const auto line = receive_line(fd->get(), socket);
   if (!line) return tl::unexpected(line.error());
   nlohmann::json response = nlohmann::json::parse(*line, nullptr, false);
-  if (!response.is_object() || !response.contains("ok")) return complain(socket, "the answer is none of a natt program");
+  if (!response.is_object() || !response.contains("ok"))
+    return complain(socket, "the answer is none of a natt program");
   if (response["ok"] != true) return complain(socket, response.value("error", "the program refused without a reason"));
   return response.contains("result") ? std::move(response["result"]) : nlohmann::json();
 }

@@ -32,8 +32,8 @@ Result<DeviceArgument> parse_device_argument(std::string_view text, std::string_
   const std::size_t equals = text.find('=');
   DeviceArgument device{std::string(text.substr(0, equals)), std::nullopt};
   if (!is_valid_name(device.name)) {
-    return complain(fmt::format("{}: \"{}\" is no device name: 1 to 63 characters out of a-z, 0-9 and -", option,
-                                device.name));
+    return complain(
+        fmt::format("{}: \"{}\" is no device name: 1 to 63 characters out of a-z, 0-9 and -", option, device.name));
   }
   if (equals == std::string_view::npos) return device;
   const auto address = parse_address_argument(text.substr(equals + 1), option);

@@ -63,7 +63,8 @@ std::string listen_table(const DeviceFile& device) {
 std::string entitlement_table(const DeviceFile& device, const SiteRecord& site) {
   if (device.identity.role != Role::kGateway) return {};
   if (site.allow.empty()) {
-    return "\n# Nothing is allowed until a rule says so:\n# [[entitlement]]\n# client = \"*\"   # or one client's name\n"
+    return "\n# Nothing is allowed until a rule says so:\n# [[entitlement]]\n# client = \"*\"   # or one client's "
+           "name\n"
            "# allow = [\"tcp/10.99.0.0/24:1-65535\"]\n";
   }
   std::string rules;
@@ -89,7 +90,8 @@ std::string render_device_file(const DeviceFile& device, const SiteRecord& site)
       "# Holds secret keys: keep it 0600. The program reads a changed file again on SIGHUP.\n",
       to_string(device.identity.role), device.identity.name, site.name);
   text += settings_of(device.identity.role);
-  if (site.spa_mode != config::SpaMode::kUdpTcp) text += fmt::format("\n[spa]\nmode = \"{}\"\n", to_string(site.spa_mode));
+  if (site.spa_mode != config::SpaMode::kUdpTcp)
+    text += fmt::format("\n[spa]\nmode = \"{}\"\n", to_string(site.spa_mode));
   text += listen_table(device);
   text += entitlement_table(device, site);
   text += site_table(device, site);

@@ -54,11 +54,10 @@ Result<std::string> renew_device_file(std::string_view text, const std::filesyst
   if (!document) return tl::unexpected(*complaints.first());
   const toml::table* table = find_site(*document, site);
   std::vector<Replacement> replacements;
-  const std::pair<std::string_view, std::string> values[] = {
-      {"certificate", multi_line_value(secrets.certificate_pem)},
-      {"private_key", multi_line_value(secrets.private_key_pem)},
-      {"spa_keys", spa_keys_value(secrets.spa_keys)},
-      {"roster", base64_value(secrets.roster)}};
+  const std::pair<std::string_view, std::string> values[] = {{"certificate", multi_line_value(secrets.certificate_pem)},
+                                                             {"private_key", multi_line_value(secrets.private_key_pem)},
+                                                             {"spa_keys", spa_keys_value(secrets.spa_keys)},
+                                                             {"roster", base64_value(secrets.roster)}};
   for (const auto& [key, value] : values) {
     const toml::node* node = table == nullptr ? nullptr : table->get(key);
     if (node == nullptr) {

@@ -2,9 +2,13 @@
 // nattctl: makes a site and its devices, and asks running programs. Exit status 0 done,
 // 1 failed, 2 wrong command line.
 #include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "apps/config/program_config.h"
 #include "apps/nattctl/control_commands.h"
@@ -27,15 +31,23 @@ struct CommandLine {
   std::function<Result<void>()> run;
 };
 
+Result<void> print(const Result<std::string>& text) {
+  if (!text) return tl::unexpected(text.error());
+  fmt::print("{}", *text);
+  return {};
+}
+
 void add_init(CLI::App& app, CommandLine& line) {
   CLI::App* command = app.add_subcommand("init", "Make a site: CA, roster and a configuration file per device");
   InitArguments& init = line.init;
   command->add_option("DIR", init.dir, "Folder of the site, made 0700")->required();
   command->add_option("--site", init.site, "Name of the site")->required();
-  command->add_option("--broker-address", init.broker_address, "Public address of the broker, ADDRESS[:PORT]")->required();
+  command->add_option("--broker-address", init.broker_address, "Public address of the broker, ADDRESS[:PORT]")
+      ->required();
   command->add_option("--broker-name", init.broker_name, "Name of the broker")->capture_default_str();
   command->add_option("--broker", init.brokers, "A further broker, NAME=ADDRESS[:PORT]");
-  command->add_option("--broker-dns-port", init.broker_dns_port, "Second UDP port of the brokers")->capture_default_str();
+  command->add_option("--broker-dns-port", init.broker_dns_port, "Second UDP port of the brokers")
+      ->capture_default_str();
   command->add_option("--gateway", init.gateways, "A gateway, NAME or NAME=ADDRESS[:PORT]");
   command->add_option("--gateway-address", init.gateway_address, "Public address of the gateway, when it has one");
   command->add_option("--client", init.clients, "A client");
@@ -46,7 +58,7 @@ void add_init(CLI::App& app, CommandLine& line) {
   for (const char* option : {"--broker", "--gateway", "--client", "--allow"}) {
     command->get_option(option)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
-  command->callback([&line] { line.run = [&line] { return run_init(line.init); }; });
+  command->callback([&line] { line.run = [&line] { return print(run_init(line.init)); }; });
 }
 
 void add_enroll(CLI::App& app, CommandLine& line) {
@@ -58,21 +70,23 @@ void add_enroll(CLI::App& app, CommandLine& line) {
   device->add_option("--gateway", enroll.gateway, "NAME or NAME=ADDRESS[:PORT]");
   device->add_option("--broker", enroll.broker, "NAME=ADDRESS[:PORT]");
   device->require_option(1);
-  command->add_option("--broker-dns-port", enroll.broker_dns_port, "Second UDP port of the broker")->capture_default_str();
-  command->callback([&line] { line.run = [&line] { return run_enroll(line.enroll); }; });
+  command->add_option("--broker-dns-port", enroll.broker_dns_port, "Second UDP port of the broker")
+      ->capture_default_str();
+  command->callback([&line] { line.run = [&line] { return print(run_enroll(line.enroll)); }; });
 }
 
 void add_site_changes(CLI::App& app, CommandLine& line) {
   CLI::App* renew = app.add_subcommand("renew", "Give a device a new certificate and new SPA keys");
   CLI::App* revoke = app.add_subcommand("revoke", "Remove a device from a site and revoke its certificates");
   CLI::App* sign = app.add_subcommand("sign", "Sign the roster again, for a new next-update time");
-  for (CLI::App* command : {renew, revoke, sign}) command->add_option("DIR", line.dir, "Folder of the site")->required();
+  for (CLI::App* command : {renew, revoke, sign})
+    command->add_option("DIR", line.dir, "Folder of the site")->required();
   for (CLI::App* command : {renew, revoke}) {
     command->add_option("NAME", line.name, "Name of the device, or ROLE/NAME")->required();
   }
-  renew->callback([&line] { line.run = [&line] { return run_renew(line.dir, line.name); }; });
-  revoke->callback([&line] { line.run = [&line] { return run_revoke(line.dir, line.name); }; });
-  sign->callback([&line] { line.run = [&line] { return run_sign(line.dir); }; });
+  renew->callback([&line] { line.run = [&line] { return print(run_renew(line.dir, line.name)); }; });
+  revoke->callback([&line] { line.run = [&line] { return print(run_revoke(line.dir, line.name)); }; });
+  sign->callback([&line] { line.run = [&line] { return print(run_sign(line.dir)); }; });
 }
 
 void add_view(CLI::App& app, CommandLine& line, const char* name, const char* description) {
@@ -94,8 +108,11 @@ void add_config(CLI::App& app, CommandLine& line) {
   CLI::App* set = config->add_subcommand("set", "Change it, lastingly; without VALUE back to the configuration file's");
   for (CLI::App* command : {get, set}) {
     command->fallthrough();
-    command->add_option("KEY", line.key, "natt/relaySessionsThreshold, natt/relayThroughputBitsPerSecondThreshold or "
-                                         "natt/stunKeepaliveInterval")->required();
+    command
+        ->add_option("KEY", line.key,
+                     "natt/relaySessionsThreshold, natt/relayThroughputBitsPerSecondThreshold or "
+                     "natt/stunKeepaliveInterval")
+        ->required();
     command->add_flag("--json", line.view.json, "The program's JSON");
   }
   set->add_option("VALUE", line.value, "An integer");

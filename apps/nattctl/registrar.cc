@@ -41,7 +41,8 @@ SignedRoster view_for(Role role, const SignedRoster& documents) {
   return {};
 }
 
-Result<std::vector<config::SiteConfig>> read_sites(std::string_view text, const std::filesystem::path& file, Role role) {
+Result<std::vector<config::SiteConfig>> read_sites(std::string_view text, const std::filesystem::path& file,
+                                                   Role role) {
   if (role == Role::kBroker) {
     auto config = config::parse_broker_config(text, file);
     if (!config) return tl::unexpected(std::move(config.error()));
@@ -170,12 +171,15 @@ Result<void> Registrar::enroll(const Enrollment& enrollment) {
   listed.identity = identity;
   listed.addresses = enrollment.addresses;
   if (identity.role == Role::kBroker) listed.dns_port = enrollment.dns_port;
-  if (identity.role != Role::kClient) listed.mask_key = Secret<16>(std::span<const std::uint8_t, 16>(random_.bytes<16>()));
+  if (identity.role != Role::kClient)
+    listed.mask_key = Secret<16>(std::span<const std::uint8_t, 16>(random_.bytes<16>()));
   roster_.devices.push_back(std::move(listed));
   auto secrets = issue(identity, 1);
   if (!secrets) return tl::unexpected(std::move(secrets.error()));
-  Pending pending{.file = {.identity = identity, .secrets = std::move(*secrets), .ca_pem = authority_->certificate_pem()}};
-  if (identity.role != Role::kClient && !enrollment.addresses.empty()) pending.file.port = enrollment.addresses.front().port;
+  Pending pending{
+      .file = {.identity = identity, .secrets = std::move(*secrets), .ca_pem = authority_->certificate_pem()}};
+  if (identity.role != Role::kClient && !enrollment.addresses.empty())
+    pending.file.port = enrollment.addresses.front().port;
   if (identity.role == Role::kBroker) pending.file.dns_port = enrollment.dns_port;
   pending_.push_back(std::move(pending));
   return {};
@@ -201,7 +205,8 @@ Result<void> Registrar::renew(const Identity& identity) {
   // The pair that the device uses stays beside the new one; what is older goes.
   const std::uint16_t newest = listed->spa_keys.back().generation;
   std::erase_if(listed->spa_keys, [newest](const SpaPublicKey& key) { return key.generation != newest; });
-  if (newest == 65535) return complain(fmt::format("{} has no key generation left; revoke and enroll it", identity.uri()));
+  if (newest == 65535)
+    return complain(fmt::format("{} has no key generation left; revoke and enroll it", identity.uri()));
   auto secrets = issue(identity, static_cast<std::uint16_t>(newest + 1));
   if (!secrets) return tl::unexpected(std::move(secrets.error()));
   for (config::SpaKey& key : *keys) {

@@ -2,7 +2,6 @@
 #include "apps/nattctl/site_commands.h"
 
 #include <chrono>
-#include <cstdio>
 #include <memory>
 
 #include <fmt/format.h>
@@ -29,7 +28,9 @@ Result<config::TunnelProtocol> parse_protocol(const std::string& text) {
   if (text == "quic") return config::TunnelProtocol::kQuic;
   if (text == "tls") return config::TunnelProtocol::kTls;
   if (text == "dtls") {
-    return complain("--protocol: DTLS is not supported as site tunnel protocol with NAT traversal; select QUIC (quic) or TLS (tls)");
+    return complain(
+        "--protocol: DTLS is not supported as site tunnel protocol with NAT traversal; select QUIC (quic) or TLS "
+        "(tls)");
   }
   return complain(fmt::format("--protocol: \"{}\" is neither quic nor tls", text));
 }
@@ -43,7 +44,8 @@ Result<config::SpaMode> parse_mode(const std::string& text) {
 Result<SiteRecord> make_record(const InitArguments& arguments, Random& random) {
   SiteRecord record;
   if (!is_valid_name(arguments.site)) {
-    return complain(fmt::format("--site: \"{}\" is no site name: 1 to 63 characters out of a-z, 0-9 and -", arguments.site));
+    return complain(
+        fmt::format("--site: \"{}\" is no site name: 1 to 63 characters out of a-z, 0-9 and -", arguments.site));
   }
   record.name = arguments.site;
   record.first_broker = arguments.broker_name;
@@ -110,18 +112,19 @@ Result<void> enroll_all(Registrar& registrar, const InitArguments& arguments) {
   return {};
 }
 
-void say_files(const Registrar& registrar, const std::filesystem::path& dir) {
-  fmt::print("site {}: {} devices, roster number {}\n", registrar.record().name, registrar.roster().devices.size(),
-             registrar.roster().number);
+std::string files_text(const Registrar& registrar, const std::filesystem::path& dir) {
+  std::string text = fmt::format("site {}: {} devices, roster number {}\n", registrar.record().name,
+                                 registrar.roster().devices.size(), registrar.roster().number);
   for (const RosterDevice& device : registrar.roster().devices) {
-    fmt::print("  {:8} {:20} {}\n", to_string(device.identity.role), device.identity.name,
-               (dir / registrar.file_of(device.identity)).string());
+    text += fmt::format("  {:8} {:20} {}\n", to_string(device.identity.role), device.identity.name,
+                        (dir / registrar.file_of(device.identity)).string());
   }
+  return text;
 }
 
 // Opens the site, lets `change` work on it and saves. The folder stays locked meanwhile.
 template <typename Change>
-Result<void> with_site(const std::filesystem::path& dir, Change change) {
+Result<std::string> with_site(const std::filesystem::path& dir, Change change) {
   auto folder = SiteFolder::open(dir);
   if (!folder) return tl::unexpected(std::move(folder.error()));
   SystemRandom random;
@@ -130,15 +133,16 @@ Result<void> with_site(const std::filesystem::path& dir, Change change) {
   return change(**registrar);
 }
 
-void say_roster(const Registrar& registrar, const std::filesystem::path& dir) {
-  fmt::print("roster number {} is in {}; copy it beside the broker's file, which passes it on\n",
-             registrar.roster().number, (dir / "roster").string());
+std::string roster_text(const Registrar& registrar, const std::filesystem::path& dir) {
+  return fmt::format("roster number {} is in {}; copy it beside the broker's file, which passes it on\n",
+                     registrar.roster().number, (dir / "roster").string());
 }
 
 Result<Enrollment> enrollment_of(const EnrollArguments& arguments) {
   if (!arguments.client.empty()) return Enrollment{.role = Role::kClient, .name = arguments.client, .addresses = {}};
   const bool is_gateway = !arguments.gateway.empty();
-  auto device = parse_device_argument(is_gateway ? arguments.gateway : arguments.broker, is_gateway ? "--gateway" : "--broker");
+  auto device =
+      parse_device_argument(is_gateway ? arguments.gateway : arguments.broker, is_gateway ? "--gateway" : "--broker");
   if (!device) return tl::unexpected(std::move(device.error()));
   if (!is_gateway && !device->address) return complain("--broker: needs an address: NAME=ADDRESS");
   Enrollment enrollment{.role = is_gateway ? Role::kGateway : Role::kBroker,
@@ -151,7 +155,7 @@ Result<Enrollment> enrollment_of(const EnrollArguments& arguments) {
 
 }  // namespace
 
-Result<void> run_init(const InitArguments& arguments) {
+Result<std::string> run_init(const InitArguments& arguments) {
   SystemRandom random;
   // Everything that can be wrong with the command line is found before the folder is touched.
   auto record = make_record(arguments, random);
@@ -160,71 +164,70 @@ Result<void> run_init(const InitArguments& arguments) {
   if (!folder) return tl::unexpected(std::move(folder.error()));
   auto registrar = Registrar::create(**folder, std::move(*record), clock_now(), random);
   if (!registrar) return tl::unexpected(std::move(registrar.error()));
-  if (auto enrolled = enroll_all(**registrar, arguments); !enrolled) return enrolled;
+  if (auto enrolled = enroll_all(**registrar, arguments); !enrolled) return tl::unexpected(std::move(enrolled.error()));
   for (const RosterDevice& device : (*registrar)->roster().devices) {
     const std::string name = (*registrar)->file_of(device.identity);
-    if ((*folder)->has(name)) return complain(fmt::format("{}: is there already; name a new folder", (arguments.dir / name).string()));
+    if ((*folder)->has(name)) {
+      return complain(fmt::format("{}: is there already; name a new folder", (arguments.dir / name).string()));
+    }
   }
-  if (auto saved = (*registrar)->save(); !saved) return saved;
-  say_files(**registrar, arguments.dir);
+  if (auto saved = (*registrar)->save(); !saved) return tl::unexpected(std::move(saved.error()));
+  std::string text = files_text(**registrar, arguments.dir);
   if (arguments.allow.empty() && !arguments.gateways.empty()) {
-    fmt::print("no --allow was given: clients reach nothing until the gateway's file has an [[entitlement]]\n");
+    text += "no --allow was given: clients reach nothing until the gateway's file has an [[entitlement]]\n";
   }
-  return {};
+  return text;
 }
 
-Result<void> run_enroll(const EnrollArguments& arguments) {
+Result<std::string> run_enroll(const EnrollArguments& arguments) {
   const auto enrollment = enrollment_of(arguments);
   if (!enrollment) return tl::unexpected(enrollment.error());
-  return with_site(arguments.dir, [&](Registrar& registrar) -> Result<void> {
+  return with_site(arguments.dir, [&](Registrar& registrar) -> Result<std::string> {
     const Identity identity{registrar.record().name, enrollment->role, enrollment->name};
-    if (auto enrolled = registrar.enroll(*enrollment); !enrolled) return enrolled;
-    if (auto saved = registrar.save(); !saved) return saved;
-    fmt::print("enrolled {}: copy {} to its host\n", identity.uri(), (arguments.dir / registrar.file_of(identity)).string());
+    auto done = registrar.enroll(*enrollment);
+    if (done) done = registrar.save();
+    if (!done) return tl::unexpected(std::move(done.error()));
+    std::string text = fmt::format("enrolled {}: copy {} to its host\n", identity.uri(),
+                                   (arguments.dir / registrar.file_of(identity)).string());
     if (identity.role == Role::kGateway && registrar.record().allow.empty()) {
-      fmt::print("nothing is allowed: clients reach nothing until its file has an [[entitlement]]\n");
+      text += "nothing is allowed: clients reach nothing until its file has an [[entitlement]]\n";
     }
-    say_roster(registrar, arguments.dir);
-    return {};
+    return text + roster_text(registrar, arguments.dir);
   });
 }
 
-Result<void> run_renew(const std::filesystem::path& dir, const std::string& name) {
-  return with_site(dir, [&](Registrar& registrar) -> Result<void> {
+Result<std::string> run_renew(const std::filesystem::path& dir, const std::string& name) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<std::string> {
     const auto identity = registrar.find(name);
     if (!identity) return tl::unexpected(identity.error());
-    if (auto renewed = registrar.renew(*identity); !renewed) return renewed;
-    if (auto saved = registrar.save(); !saved) return saved;
-    say_roster(registrar, dir);
-    fmt::print("renewed {}: then copy {} to its host; its old keys work until it is renewed again\n", identity->uri(),
-               (dir / registrar.file_of(*identity)).string());
-    return {};
+    auto done = registrar.renew(*identity);
+    if (done) done = registrar.save();
+    if (!done) return tl::unexpected(std::move(done.error()));
+    return roster_text(registrar, dir) +
+           fmt::format("renewed {}: then copy {} to its host; its old keys work until it is renewed again\n",
+                       identity->uri(), (dir / registrar.file_of(*identity)).string());
   });
 }
 
-Result<void> run_revoke(const std::filesystem::path& dir, const std::string& name) {
-  return with_site(dir, [&](Registrar& registrar) -> Result<void> {
+Result<std::string> run_revoke(const std::filesystem::path& dir, const std::string& name) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<std::string> {
     if (registrar.was_revoked(name)) {
-      fmt::print("{} is revoked already\n", name);
-      say_roster(registrar, dir);
-      return {};
+      return fmt::format("{} is revoked already\n{}", name, roster_text(registrar, dir));
     }
     const auto identity = registrar.find(name);
     if (!identity) return tl::unexpected(identity.error());
-    if (auto revoked = registrar.revoke(*identity); !revoked) return revoked;
-    if (auto saved = registrar.save(); !saved) return saved;
-    fmt::print("revoked {}; its file {} is worthless now\n", identity->uri(),
-               (dir / registrar.file_of(*identity)).string());
-    say_roster(registrar, dir);
-    return {};
+    auto done = registrar.revoke(*identity);
+    if (done) done = registrar.save();
+    if (!done) return tl::unexpected(std::move(done.error()));
+    return fmt::format("revoked {}; its file {} is worthless now\n{}", identity->uri(),
+                       (dir / registrar.file_of(*identity)).string(), roster_text(registrar, dir));
   });
 }
 
-Result<void> run_sign(const std::filesystem::path& dir) {
-  return with_site(dir, [&](Registrar& registrar) -> Result<void> {
-    if (auto saved = registrar.save(); !saved) return saved;
-    say_roster(registrar, dir);
-    return {};
+Result<std::string> run_sign(const std::filesystem::path& dir) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<std::string> {
+    if (auto saved = registrar.save(); !saved) return tl::unexpected(std::move(saved.error()));
+    return roster_text(registrar, dir);
   });
 }
 

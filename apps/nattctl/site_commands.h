@@ -2,7 +2,7 @@
 #pragma once
 
 // init, enroll, renew, revoke and sign: what the command line gave, checked and done.
-// Each prints what it did on stdout; errors are one sentence for stderr.
+// Each returns what it did, as text for the operator; errors are one sentence.
 
 #include <cstdint>
 #include <filesystem>
@@ -38,11 +38,11 @@ struct EnrollArguments {
   std::uint16_t broker_dns_port = 53;
 };
 
-[[nodiscard]] Result<void> run_init(const InitArguments& arguments);
-[[nodiscard]] Result<void> run_enroll(const EnrollArguments& arguments);
-[[nodiscard]] Result<void> run_renew(const std::filesystem::path& dir, const std::string& name);
-[[nodiscard]] Result<void> run_revoke(const std::filesystem::path& dir, const std::string& name);
+[[nodiscard]] Result<std::string> run_init(const InitArguments& arguments);
+[[nodiscard]] Result<std::string> run_enroll(const EnrollArguments& arguments);
+[[nodiscard]] Result<std::string> run_renew(const std::filesystem::path& dir, const std::string& name);
+[[nodiscard]] Result<std::string> run_revoke(const std::filesystem::path& dir, const std::string& name);
 // Signs the roster again with a new next-update time.
-[[nodiscard]] Result<void> run_sign(const std::filesystem::path& dir);
+[[nodiscard]] Result<std::string> run_sign(const std::filesystem::path& dir);
 
 }  // namespace natt::ctl

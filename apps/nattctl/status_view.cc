@@ -50,9 +50,10 @@ std::string health_text(const json& health) {
 std::string counts_text(const json& object) {
   const json& counts = field(object, "sessionCounts");
   const json& relayed = field(object, "relayed");
-  return fmt::format("sessions: {} direct, {} direct via NAT traversal, {} relayed\nrelayed now: {} sessions, {} bit/s\n",
-                     cell(counts, "direct"), cell(counts, "directViaNatt"), cell(counts, "relayed"),
-                     cell(relayed, "sessions"), cell(relayed, "dataThroughputBitsPerSecond"));
+  return fmt::format(
+      "sessions: {} direct, {} direct via NAT traversal, {} relayed\nrelayed now: {} sessions, {} bit/s\n",
+      cell(counts, "direct"), cell(counts, "directViaNatt"), cell(counts, "relayed"), cell(relayed, "sessions"),
+      cell(relayed, "dataThroughputBitsPerSecond"));
 }
 
 std::string sessions_text(const json& sessions) {
@@ -65,7 +66,8 @@ std::string sessions_text(const json& sessions) {
 }
 
 std::string status_text(const json& status) {
-  std::string text = fmt::format("{} {} since {}\n", cell(status, "program"), cell(status, "version"), cell(status, "since"));
+  std::string text =
+      fmt::format("{} {} since {}\n", cell(status, "program"), cell(status, "version"), cell(status, "since"));
   const json& identities = field(status, "identities");
   if (identities.is_array()) {
     for (const json& identity : identities) text += fmt::format("  {}\n", plain(identity));
@@ -89,9 +91,9 @@ std::string sites_text(const json& sites) {
 }
 
 std::string nat_sockets_text(const json& sockets) {
-  const TextTable table = table_of(sockets, {"SITE", "BROKER", "LOCAL", "BROKER ADDRESS", "MAPPED", "STATE", "LAST RESPONSE", "ERROR"},
-                                   {"site", "broker", "localAddress", "brokerAddress", "mappedAddress", "state",
-                                    "lastResponse", "error"});
+  const TextTable table =
+      table_of(sockets, {"SITE", "BROKER", "LOCAL", "BROKER ADDRESS", "MAPPED", "STATE", "LAST RESPONSE", "ERROR"},
+               {"site", "broker", "localAddress", "brokerAddress", "mappedAddress", "state", "lastResponse", "error"});
   return table.empty() ? "no NAT sockets\n" : table.render();
 }
 

@@ -23,8 +23,8 @@ std::string base64_value(ByteView bytes) {
 std::string spa_keys_value(const std::vector<config::SpaKey>& keys) {
   std::string list;
   for (const config::SpaKey& key : keys) {
-    list += fmt::format("{}\"{}:{}\"", list.empty() ? "" : ", ", key.generation,
-                        config::base64_encode(key.secret.view()));
+    list +=
+        fmt::format("{}\"{}:{}\"", list.empty() ? "" : ", ", key.generation, config::base64_encode(key.secret.view()));
   }
   return fmt::format("[{}]", list);
 }

@@ -45,10 +45,10 @@ TEST_CASE("command table: whatever the line is, the answer is one line of JSON",
   CommandTable table;
   fill(table);
   const std::string deep = std::string(5000, '[');
-  const std::string line = GENERATE_COPY(as<std::string>{}, "", "{", "null", "[]", "\"status\"", "{}", R"({"command":1})",
-                                         R"({"command":"moon"})", R"({"command":"echo","arguments":[]})",
-                                         R"({"command":"echo","arguments":null})", "\xff", deep,
-                                         R"({"command":"echo","arguments":{"a":[[[[[[[[[[1]]]]]]]]]]}})", R"({"command":"garbled"})");
+  const std::string line = GENERATE_COPY(
+      as<std::string>{}, "", "{", "null", "[]", "\"status\"", "{}", R"({"command":1})", R"({"command":"moon"})",
+      R"({"command":"echo","arguments":[]})", R"({"command":"echo","arguments":null})", "\xff", deep,
+      R"({"command":"echo","arguments":{"a":[[[[[[[[[[1]]]]]]]]]]}})", R"({"command":"garbled"})");
   CAPTURE(line);
 
   const std::string response = table.run(line, Caller::kOwner);
@@ -105,8 +105,14 @@ TEST_CASE("status: what is not known is null or left out", "[apps][control]") {
   CHECK_FALSE(session.contains("client"));
   CHECK_FALSE(session.contains("relayReason"));
   CHECK_FALSE(json(Status{}).contains("connections"));
-  CHECK(json(Status{.program = {}, .version = {}, .identities = {}, .since = {}, .health = {}, .session_counts = {},
-                    .relayed = {}, .connections = std::vector<Session>{}})["connections"] == json::array());
+  CHECK(json(Status{.program = {},
+                    .version = {},
+                    .identities = {},
+                    .since = {},
+                    .health = {},
+                    .session_counts = {},
+                    .relayed = {},
+                    .connections = std::vector<Session>{}})["connections"] == json::array());
   CHECK(json(NatSocket{})["mappedAddress"].is_null());
   CHECK(sessions_json({}) == json::parse(R"({"sessions":[]})"));
   CHECK(sites_json({}) == json::parse(R"({"sites":[]})"));
@@ -114,25 +120,45 @@ TEST_CASE("status: what is not known is null or left out", "[apps][control]") {
 }
 
 TEST_CASE("status view: every view renders what the programs send", "[apps][nattctl]") {
-  const Session session{.site = "hq", .client = "alice", .gateway = "gw1", .connection_type = natt::ConnectionType::kNatTraversal,
-                        .relay_reason = {}, .local_address = "l", .remote_address = "r", .rtt_ms = 1.25, .bytes_in = 77,
-                        .bytes_out = 88, .since = {}};
-  const Site site{.name = "hq", .roster_number = 3, .roster_next_update = {}, .peers = {{"gw1", "gateway", "connected", "a:1", "", {}}},
-                  .session_counts = {}, .relayed = {}};
-  const NatSocket socket{.site = "hq", .broker = "b1", .local_address = "l", .broker_address = "b", .mapped_address = "m",
-                         .state = "failed", .error = "STUN Binding Request failed", .last_response = {}};
+  const Session session{.site = "hq",
+                        .client = "alice",
+                        .gateway = "gw1",
+                        .connection_type = natt::ConnectionType::kNatTraversal,
+                        .relay_reason = {},
+                        .local_address = "l",
+                        .remote_address = "r",
+                        .rtt_ms = 1.25,
+                        .bytes_in = 77,
+                        .bytes_out = 88,
+                        .since = {}};
+  const Site site{.name = "hq",
+                  .roster_number = 3,
+                  .roster_next_update = {},
+                  .peers = {{"gw1", "gateway", "connected", "a:1", "", {}}},
+                  .session_counts = {},
+                  .relayed = {}};
+  const NatSocket socket{.site = "hq",
+                         .broker = "b1",
+                         .local_address = "l",
+                         .broker_address = "b",
+                         .mapped_address = "m",
+                         .state = "failed",
+                         .error = "STUN Binding Request failed",
+                         .last_response = {}};
 
   const std::string sessions = ctl::render_view("sessions", sessions_json({session}));
   CHECK(sessions.find("Direct via NAT Traversal") != std::string::npos);
   CHECK(sessions.find("alice") != std::string::npos);
   CHECK(ctl::render_view("sites", sites_json({site})).find("connected") != std::string::npos);
-  CHECK(ctl::render_view("nat-sockets", nat_sockets_json({socket})).find("STUN Binding Request failed") != std::string::npos);
+  CHECK(ctl::render_view("nat-sockets", nat_sockets_json({socket})).find("STUN Binding Request failed") !=
+        std::string::npos);
   CHECK(ctl::render_view("health", Health{HealthStatus::kWarning, {"why"}}) == "health: warning\n  why\n");
 }
 
 TEST_CASE("status view: JSON of another shape renders without a crash", "[apps][nattctl]") {
-  const std::string text = GENERATE(as<std::string>{}, "null", "1", "[]", "{}", R"({"sessions":1})", R"({"sessions":[1,null,{}]})",
-                                    R"({"sites":[{"peers":3}]})", R"({"health":[],"identities":{}})", R"({"natSockets":[[]]})");
+  const std::string text =
+      GENERATE(as<std::string>{}, "null", "1", "[]", "{}", R"({"sessions":1})", R"({"sessions":[1,null,{}]})",
+               R"({"sites":[{"peers":3}]})", R"({"health":[],"identities":{}})", R"({"natSockets":[[]]})");
   CAPTURE(text);
   for (const std::string_view view : {"status", "health", "sites", "sessions", "nat-sockets", "other"}) {
     CHECK(ctl::render_view(view, json::parse(text)).ends_with('\n'));

@@ -11,7 +11,7 @@ import unittest
 import world
 
 PACKAGES = {
-    "ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "nsenter": "util-linux", "curl": "curl",
+    "ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "nsenter": "util-linux", "curl": "curl", "ping": "iputils-ping",
     "turnserver": "coturn", "turnutils_natdiscovery": "coturn", "dumpcap": "tshark", "tshark": "tshark",
 }
 

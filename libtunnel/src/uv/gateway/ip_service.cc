@@ -14,6 +14,12 @@ std::string describe(const FlowKey& flow) {
          std::to_string(static_cast<int>(flow.protocol));
 }
 
+bool is_inside_another(const IpPrefix& route, const std::vector<IpPrefix>& routes) {
+  return std::any_of(routes.begin(), routes.end(), [&](const IpPrefix& other) {
+    return other.length < route.length && other.contains(route.base);
+  });
+}
+
 }  // namespace
 
 Result<std::unique_ptr<IpService>> IpService::open(uv_loop_s& loop, const GatewayTunOptions& options,
@@ -59,12 +65,15 @@ void IpService::advertise(StreamId stream, const Client& client) {
   AddressAssign assign;
   for (const IpPrefix& address : client.addresses) assign.addresses.push_back({0, address});
   std::vector<IpRange> ranges;
-  for (const IpPrefix& route : options_.routes) ranges.push_back(range_of(route));
+  // RFC 9484 section 4.7.3: ranges must not overlap, so a route inside another is not told.
+  for (const IpPrefix& route : options_.routes) {
+    if (!is_inside_another(route, options_.routes)) ranges.push_back(range_of(route));
+  }
   auto routes = make_route_advertisement(std::move(ranges));
   if (auto sent = streams_.send_capsule(stream, assign); !sent) {
     log_(LogLevel::kWarning, "natt.ip.assign_failed reason=\"" + sent.error().message + "\"");
   }
-  if (!routes) return;
+  if (!routes) return log_(LogLevel::kError, "natt.ip.routes_failed reason=\"[tun] routes overlap\"");
   if (auto sent = streams_.send_capsule(stream, *routes); !sent) {
     log_(LogLevel::kWarning, "natt.ip.routes_failed reason=\"" + sent.error().message + "\"");
   }

@@ -42,7 +42,11 @@ struct Pair {
   }
 
   void run(std::size_t piece = 100'000) {
-    for (bool moved = true; moved;) moved = carry(*client, *server, piece) | carry(*server, *client, piece);
+    bool moved = true;
+    while (moved) {
+      moved = carry(*client, *server, piece);
+      moved = carry(*server, *client, piece) || moved;
+    }
   }
 
   static bool carry(TlsStream& from, TlsStream& to, std::size_t piece) {

@@ -70,10 +70,7 @@ Result<void> ClientApp::open_socks() {
   if (!config_.socks.listen) return {};
   Site* site = find_site(config_.socks.site);
   if (site == nullptr) return fail(Errc::kUnavailable, "[socks] site: no site " + config_.socks.site);
-  const auto* address = std::get_if<SocketAddress>(&*config_.socks.listen);
-  if (address == nullptr) return fail(Errc::kUnavailable, "[socks] listen: UNIX sockets are not served yet");
-  auto opened =
-      SocksServer::open(loop_.native(), *address, config_.socks, site->client(), site->waiters(), log_.sink());
+  auto opened = SocksServer::open(loop_.native(), config_.socks, site->client(), site->waiters(), log_.sink());
   if (!opened) return tl::unexpected(opened.error());
   socks_ = std::move(*opened);
   site->client().keep_up(natt::uv::now(), config_.socks.gateway);

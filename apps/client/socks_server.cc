@@ -4,6 +4,7 @@
 #include <natt/uv/timer.h>
 
 #include "apps/client/socks5.h"
+#include "apps/control/unix_socket.h"
 
 namespace natt::client {
 namespace {
@@ -121,12 +122,11 @@ class SocksServer::Session final : public natt::uv::TcpConnection::Listener,
   bool failed_ = false;
 };
 
-Result<std::unique_ptr<SocksServer>> SocksServer::open(uv_loop_s& loop, const SocketAddress& listen,
-                                                       const config::SocksConfig& options,
+Result<std::unique_ptr<SocksServer>> SocksServer::open(uv_loop_s& loop, const config::SocksConfig& options,
                                                        tunnel::uv::SiteClient& client, StreamWaiters& waiters,
                                                        LogSink log) {
   std::unique_ptr<SocksServer> server(new SocksServer(loop, options, client, waiters, log));
-  auto listener = natt::uv::TcpListener::open(loop, {.bind = listen}, *server);
+  auto listener = server->listen();
   if (!listener) return tl::unexpected(listener.error());
   server->listener_ = std::move(*listener);
   return server;
@@ -136,7 +136,21 @@ SocksServer::SocksServer(uv_loop_s& loop, const config::SocksConfig& options, tu
                          StreamWaiters& waiters, LogSink log)
     : loop_(loop), options_(options), client_(client), waiters_(waiters), log_(log) {}
 
-SocksServer::~SocksServer() = default;
+SocksServer::~SocksServer() {
+  const auto* path = std::get_if<std::filesystem::path>(&*options_.listen);
+  std::error_code failed;
+  if (path != nullptr && listener_) std::filesystem::remove(*path, failed);
+}
+
+Result<std::unique_ptr<natt::uv::TcpListener>> SocksServer::listen() {
+  if (const auto* address = std::get_if<SocketAddress>(&*options_.listen)) {
+    return natt::uv::TcpListener::open(loop_, {.bind = *address}, *this);
+  }
+  // Whoever may open the file may use the tunnel: the owner alone.
+  auto socket = control::listen_unix(std::get<std::filesystem::path>(*options_.listen), 0600);
+  if (!socket) return tl::unexpected(socket.error());
+  return natt::uv::TcpListener::adopt(loop_, socket->release(), {}, *this);
+}
 
 void SocksServer::on_connection(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
   if (sessions_.size() >= kMaxPending) return;

@@ -21,8 +21,8 @@ class SocksServer final : private natt::uv::TcpListener::Listener {
   // Connections that have not finished their handshake; more are closed at once.
   static constexpr std::size_t kMaxPending = 1024;
 
-  [[nodiscard]] static Result<std::unique_ptr<SocksServer>> open(uv_loop_s& loop, const SocketAddress& listen,
-                                                                 const config::SocksConfig& options,
+  // Listens where `options` says, which is set: a loopback address, or a UNIX socket that is made 0600.
+  [[nodiscard]] static Result<std::unique_ptr<SocksServer>> open(uv_loop_s& loop, const config::SocksConfig& options,
                                                                  tunnel::uv::SiteClient& client,
                                                                  StreamWaiters& waiters, LogSink log);
   ~SocksServer() override;
@@ -34,6 +34,7 @@ class SocksServer final : private natt::uv::TcpListener::Listener {
   SocksServer(uv_loop_s& loop, const config::SocksConfig& options, tunnel::uv::SiteClient& client,
               StreamWaiters& waiters, LogSink log);
   void on_connection(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) override;
+  [[nodiscard]] Result<std::unique_ptr<natt::uv::TcpListener>> listen();
   void forget(std::uint64_t session);
 
   uv_loop_s& loop_;

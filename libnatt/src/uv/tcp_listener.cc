@@ -93,8 +93,21 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Op
   if (!bound) return tl::unexpected(bound.error());
   const int fd = bound->fd.get();
   if (::listen(fd, options.backlog) != 0) return io_error("listen", errno);
-  auto block = std::make_unique<Block>(std::move(*bound), options.accepts_per_turn, listener);
-  if (const int error = uv_poll_init(&loop, &block->handle, fd); error != 0) return io_error("uv_poll_init", -error);
+  return start(loop, std::make_unique<Block>(std::move(*bound), options.accepts_per_turn, listener));
+}
+
+Result<std::unique_ptr<TcpListener>> TcpListener::adopt(uv_loop_s& loop, int descriptor, const Options& options,
+                                                        Listener& listener) {
+  BoundSocket socket{.fd = Descriptor(descriptor)};
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return io_error("fcntl", errno);
+  return start(loop, std::make_unique<Block>(std::move(socket), options.accepts_per_turn, listener));
+}
+
+Result<std::unique_ptr<TcpListener>> TcpListener::start(uv_loop_s& loop, std::unique_ptr<Block> block) {
+  if (const int error = uv_poll_init(&loop, &block->handle, block->socket.fd.get()); error != 0) {
+    return io_error("uv_poll_init", -error);
+  }
   block->handle.data = block.get();
   uv_poll_start(&block->handle, UV_READABLE, Block::on_poll);
   return std::unique_ptr<TcpListener>(new TcpListener(block.release()));

@@ -43,6 +43,10 @@ class TcpListener {
   // `loop` and `listener` outlive the object. Fails with kIo.
   [[nodiscard]] static Result<std::unique_ptr<TcpListener>> open(uv_loop_s& loop, const Options& options,
                                                                  Listener& listener);
+  // Takes a stream socket that listens already: from a service manager, or a UNIX socket whose file has the right
+  // mode. `options.bind`, `reuse_port` and `backlog` are not looked at. The descriptor is taken, also on failure.
+  [[nodiscard]] static Result<std::unique_ptr<TcpListener>> adopt(uv_loop_s& loop, int descriptor,
+                                                                  const Options& options, Listener& listener);
   ~TcpListener();
   TcpListener(const TcpListener&) = delete;
   TcpListener& operator=(const TcpListener&) = delete;
@@ -55,6 +59,7 @@ class TcpListener {
  private:
   struct Block;
   explicit TcpListener(Block* block);
+  [[nodiscard]] static Result<std::unique_ptr<TcpListener>> start(uv_loop_s& loop, std::unique_ptr<Block> block);
   Block* block_;  // freed by the loop after close
 };
 

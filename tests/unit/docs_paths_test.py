@@ -6,7 +6,8 @@ import re
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "docs/ARCHITECTURE.md", "docs/EMBEDDING.md", "docs/THREAT_MODEL.md", "docs/TESTING.md"]
+DOCUMENTS = ["README.md", "docs/ARCHITECTURE.md", "docs/EMBEDDING.md", "docs/THREAT_MODEL.md", "docs/TESTING.md", "CONTRIBUTING.md",
+             "docs/decisions/0005-sleeping-is-not-gone.md"]
 NAMED = re.compile(r"`((?:libspa|libnatt|libtunnel|apps|examples|tests|bench|docs|cmake)/[\w./-]*)`")
 LINKED = re.compile(r"\]\(([^)#:]+)\)")
 

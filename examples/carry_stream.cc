@@ -106,8 +106,7 @@ int main() {
   options.expectation.site = "hq";
   options.expectation.identity = kGateway;
   options.token = random.bytes<64>();  // the SPA frame
-  options.dcid = ByteBuffer(16, 1);    // random in earnest, as is the scid
-  options.scid = ByteBuffer(8, 2);
+  options.dcid = options.scid = ByteBuffer(16, 1);  // random ones in earnest
   options.path = kPath;
   const auto client = std::move(*Client::make(now(), wall_now(), *client_tls, random, options));
 

@@ -44,7 +44,7 @@ void Stream::reset_locally() {
 
 bool Stream::queue_capsule(ControlCapsule capsule) {
   if (received_capsules_.size() == kMaxCapsules) return false;
-  received_capsules_.push_back(std::move(capsule));
+  received_capsules_.push_back({id_, std::move(capsule)});
   return true;
 }
 
@@ -60,8 +60,7 @@ std::optional<StreamEvent> Stream::next_event() {
     return RequestArrived{id_, protocol_, std::move(target_)};
   }
   if (!received_capsules_.empty()) {
-    std::optional<StreamEvent> event(std::in_place, std::in_place_type<CapsuleReceived>, id_,
-                                     std::move(received_capsules_.front()));
+    std::optional<StreamEvent> event(std::in_place, std::move(received_capsules_.front()));
     received_capsules_.erase(received_capsules_.begin());
     return event;
   }

@@ -96,7 +96,7 @@ class Stream {
   State state_;
   Authority target_;
   std::string reason_;
-  std::vector<ControlCapsule> received_capsules_;
+  std::vector<CapsuleReceived> received_capsules_;
   std::optional<std::uint64_t> reset_code_;
   int status_ = 0;
   bool visible_;  // the application knows it, or is about to be told

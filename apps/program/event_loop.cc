@@ -34,8 +34,9 @@ void EventLoop::run(Listener& listener) {
 void EventLoop::stop() { uv_stop(&loop_); }
 
 void EventLoop::settle() {
-  // Close callbacks come within two turns; whoever still holds an open handle would keep a DEFAULT run forever.
-  for (int turn = 0; turn < 4; ++turn) uv_run(&loop_, UV_RUN_NOWAIT);
+  // Close callbacks come within two turns, but a file system request of libuv's thread pool has to come home before the
+  // loop goes, or its thread aborts the process. A handle that was forgotten open does not keep us here for ever.
+  for (int turn = 0; turn < 200 && uv_run(&loop_, UV_RUN_NOWAIT) != 0; ++turn) uv_sleep(5);
 }
 
 void EventLoop::on_signal(uv_signal_t* handle, int number) noexcept {

@@ -92,12 +92,12 @@ bool Http3Session::handle_reset(std::int64_t number, std::uint64_t code) {
   Stream* const stream = streams_.find(number);
   const bool early = side_ == Side::kServer && (stream == nullptr || stream->state() == Stream::State::kHead ||
                                                 stream->state() == Stream::State::kRequested);
+  // The other direction has no purpose any more; without this the stream would stay open.
+  if (ngtcp2_is_bidi_stream(number) != 0) ngtcp2_conn_shutdown_stream_write(quic_, 0, number, code);
+  nghttp3_conn_shutdown_stream_write(http_, number);
   if (stream == nullptr) return early;
   credit_discarded(*stream);
   stream->reset_by_peer(code);
-  // The other direction has no purpose any more; without this the stream would stay open.
-  ngtcp2_conn_shutdown_stream_write(quic_, 0, number, code);
-  nghttp3_conn_shutdown_stream_write(http_, number);
   streams_.list(*stream);
   return early;
 }

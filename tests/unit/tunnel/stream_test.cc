@@ -288,6 +288,28 @@ TEST_CASE("tunnel stream: calls with unknown streams do nothing", "[tunnel][stre
   CHECK_FALSE(opened.client.closed);
 }
 
+TEST_CASE("tunnel stream: requests taken back before a single octet left give their streams back", "[tunnel][stream]") {
+  tunnel::ServerOptions options;
+  options.transport.max_streams = 8;
+  options.reset_burst = 1000;
+  TunnelFixture fixture(test_seed(), options);
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  int opened = 0;
+  REQUIRE(fixture.wire->run_for(60s, [&] {
+    if (const auto stream = client.core->open_tcp(target("10.99.0.5:22"))) {
+      client.core->reset(*stream, tunnel::kRequestCancelled);  // RESET_STREAM without HEADERS
+      fixture.wire->flush();
+      ++opened;
+    }
+    return opened == 100;
+  }));
+  CHECK(fixture.requests.empty());
+  fixture.wire->run_for(1s);
+  CHECK(client.core->open_tcp(target("10.99.0.5:22")));
+  CHECK_FALSE(client.closed);
+}
+
 TEST_CASE("tunnel stream: a client that keeps taking requests back is cut off", "[tunnel][stream]") {
   tunnel::ServerOptions options;
   options.reset_burst = 20;

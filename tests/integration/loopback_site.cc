@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "integration/loopback_site.h"
 
-#include <natt/uv/udp_socket.h>
-
 namespace natt::test {
 namespace {
 
@@ -61,6 +59,16 @@ std::size_t EchoService::open() const {
 
 void EchoService::on_connection(Instant, std::unique_ptr<uv::TcpConnection> connection) {
   connections_.push_back(std::make_unique<Connection>(std::move(connection)));
+}
+
+UdpEcho::UdpEcho(uv_loop_t& loop) {
+  auto socket = uv::UdpSocket::open(loop, {.bind = {kLoopback, 0}, .gro = false}, *this);
+  REQUIRE(socket);
+  socket_ = std::move(*socket);
+}
+
+void UdpEcho::on_train(Instant, const uv::ReceivedTrain& train) {
+  socket_->send({.to = train.from, .from = {}, .header = {}, .bytes = train.bytes});
 }
 
 LocalApplication::LocalApplication(UvLoop& loop) {

@@ -14,6 +14,7 @@
 #include <natt/tunnel/uv/site_client.h>
 #include <natt/uv/broker.h>
 #include <natt/uv/tcp_listener.h>
+#include <natt/uv/udp_socket.h>
 
 #include "integration/uv_loop.h"
 #include "support/seeded_random.h"
@@ -48,6 +49,19 @@ class EchoService final : private uv::TcpListener::Listener {
   void on_connection(Instant now, std::unique_ptr<uv::TcpConnection> connection) override;
   std::unique_ptr<uv::TcpListener> listener_;
   std::vector<std::unique_ptr<Connection>> connections_;
+};
+
+// Sends every datagram back to where it came from.
+class UdpEcho final : private uv::UdpSocket::Listener {
+ public:
+  explicit UdpEcho(uv_loop_t& loop);
+  [[nodiscard]] SocketAddress address() const { return socket_->local_address(); }
+
+ private:
+  void on_train(Instant now, const uv::ReceivedTrain& train) override;
+  void on_receive_done(Instant) override {}
+  void on_writable(Instant) override {}
+  std::unique_ptr<uv::UdpSocket> socket_;
 };
 
 // A local application: one TCP connection whose other end is given to the tunnel.
@@ -111,6 +125,7 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   std::unique_ptr<tunnel::uv::SiteClient> client;
   std::map<tunnel::uv::StreamRequestId, tunnel::uv::StreamFailure> failed;
   std::vector<tunnel::uv::StreamRequestId> opened;
+  std::map<tunnel::uv::StreamRequestId, std::vector<std::string>> datagrams;
 
  private:
   struct Device {
@@ -125,6 +140,9 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   [[nodiscard]] Device& device(Role role, const std::string& name);
 
   void on_roster(const SignedRoster&) override {}
+  void on_datagram(Instant, tunnel::uv::StreamRequestId id, ByteView payload) override {
+    datagrams[id].emplace_back(as_text(payload));
+  }
   void on_stream_opened(Instant, tunnel::uv::StreamRequestId id) override { opened.push_back(id); }
   void on_stream_failed(Instant, tunnel::uv::StreamRequestId id, const tunnel::uv::StreamFailure& failure) override {
     failed.emplace(id, failure);

@@ -209,3 +209,33 @@ TEST_CASE("site: a client whose gateway cannot be reached says why", "[integrati
   CHECK(site.failed[id].status == 0);
   CHECK(site.failed[id].reason.find("gateway-offline") != std::string::npos);
 }
+
+TEST_CASE("site: datagrams of a UDP flow reach their target and come back", "[integration][site]") {
+  const bool direct = GENERATE(true, false);
+  CAPTURE(direct);
+  LoopbackSite site({.direct = direct});
+  open_all(site);
+  UdpEcho echo(site.loop.get());
+  const auto id = site.client->open_udp(uv::now(), "gw1", tunnel::Authority::of(echo.address()));
+  CHECK_FALSE(site.client->send_datagram(uv::now(), id, as_bytes("too early")));
+  REQUIRE(site.loop.run_until([&] { return !site.opened.empty(); }, 8000));
+
+  CHECK(site.client->send_datagram(uv::now(), id, as_bytes("one")));
+  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(pattern(1200))));
+
+  CHECK(site.loop.run_until([&] { return site.datagrams[id].size() == 2; }));
+  CHECK(site.datagrams[id].at(0) == "one");
+  CHECK(site.datagrams[id].at(1) == pattern(1200));
+  site.client->cancel(uv::now(), id);
+  CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
+}
+
+TEST_CASE("site: a UDP flow that no rule allows is refused", "[integration][site]") {
+  LoopbackSite site({});
+  open_all(site);
+  const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
+  const auto id = site.client->open_udp(uv::now(), "gw1", target);
+
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.failed[id].status == 403);
+}

@@ -10,13 +10,27 @@ ClientStreams::ClientStreams(SiteClient::Listener& listener, Owner& owner, LogSi
 
 ClientStreams::~ClientStreams() = default;
 
-void ClientStreams::request(StreamRequestId id, const Authority& target) {
-  requests_[id].target = target;
+void ClientStreams::request(StreamRequestId id, Protocol protocol, const Authority& target) {
+  PendingStream& request = requests_[id];
+  request.protocol = protocol;
+  request.target = target;
   ++waiting_;
 }
 
+bool ClientStreams::send_datagram(StreamRequestId id, ByteView payload) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end() || !found->second.answered || tunnel_ == nullptr) return false;
+  return tunnel_->send_datagram(*found->second.stream, payload) == DatagramResult::kQueued;
+}
+
+void ClientStreams::handle_datagram(Instant now, const Datagram& datagram) {
+  const auto id = by_stream_.find(datagram.stream);
+  if (id != by_stream_.end()) listener_.on_datagram(now, id->second, datagram.payload);
+}
+
 void ClientStreams::open(Instant now, StreamRequestId id, PendingStream& request) {
-  auto stream = tunnel_->open_tcp(request.target);
+  auto stream =
+      request.protocol == Protocol::kUdp ? tunnel_->open_udp(request.target) : tunnel_->open_tcp(request.target);
   if (!stream) {
     // The peer's stream limit: waits for one to end.
     if (stream.error().code == make_error_code(Errc::kLimit)) return;

@@ -28,7 +28,10 @@ class ClientStreams final : private StreamBridge::Owner {
   ClientStreams(const ClientStreams&) = delete;
   ClientStreams& operator=(const ClientStreams&) = delete;
 
-  void request(StreamRequestId id, const Authority& target);
+  void request(StreamRequestId id, Protocol protocol, const Authority& target);
+  // On a UDP flow that is open. False: lost, or no such request here.
+  bool send_datagram(StreamRequestId id, ByteView payload);
+  void handle_datagram(Instant now, const Datagram& datagram);
   // False: no such request here.
   [[nodiscard]] bool attach(Instant now, StreamRequestId id, std::unique_ptr<natt::uv::TcpConnection>& connection,
                             ByteBuffer& early);
@@ -51,6 +54,7 @@ class ClientStreams final : private StreamBridge::Owner {
 
  private:
   struct PendingStream {
+    Protocol protocol = Protocol::kTcp;
     Authority target;
     std::optional<StreamId> stream;
     std::unique_ptr<natt::uv::TcpConnection> connection;

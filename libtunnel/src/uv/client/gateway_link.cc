@@ -321,7 +321,11 @@ void GatewayLink::drain_tunnel(Instant now) {
   while (tunnel_) {
     const auto datagram = tunnel_->poll_datagram();
     if (!datagram) break;
-    if (ip_ != nullptr && ip_->owns(datagram->stream)) ip_->handle_packet(datagram->payload);
+    if (ip_ != nullptr && ip_->owns(datagram->stream)) {
+      ip_->handle_packet(datagram->payload);
+    } else {
+      streams_.handle_datagram(now, *datagram);
+    }
   }
 }
 

@@ -26,6 +26,8 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   [[nodiscard]] Result<void> open();
   // Finds or makes the link to a gateway by name; null when the roster lists none.
   [[nodiscard]] GatewayLink* link_to(const std::string& gateway);
+  [[nodiscard]] StreamRequestId request(Instant now, const std::string& gateway, Protocol protocol,
+                                        const Authority& target);
   void flush(Instant now);
 
   bool admits_new_path(ByteView) override { return false; }  // gateways do not move; clients do
@@ -235,18 +237,34 @@ void SiteClient::keep_up(Instant now, const std::string& gateway) {
   impl_->timer_.arm(now);
 }
 
-StreamRequestId SiteClient::open_stream(Instant now, const std::string& gateway, const Authority& target) {
-  const StreamRequestId id{impl_->next_request_++};
-  GatewayLink* link = impl_->link_to(gateway);
+StreamRequestId SiteClient::Impl::request(Instant now, const std::string& gateway, Protocol protocol,
+                                          const Authority& target) {
+  const StreamRequestId id{next_request_++};
+  GatewayLink* link = link_to(gateway);
   if (link == nullptr) {
-    impl_->requests_without_gateway_.emplace(id, "the site has no gateway " + gateway);
+    requests_without_gateway_.emplace(id, "the site has no gateway " + gateway);
   } else if (link->streams().waiting() >= kMaxWaiting) {
-    impl_->requests_without_gateway_.emplace(id, "too many streams wait for the tunnel");
+    requests_without_gateway_.emplace(id, "too many streams wait for the tunnel");
   } else {
-    link->streams().request(id, target);
+    link->streams().request(id, protocol, target);
   }
-  impl_->timer_.arm(now);
+  timer_.arm(now);
   return id;
+}
+
+StreamRequestId SiteClient::open_stream(Instant now, const std::string& gateway, const Authority& target) {
+  return impl_->request(now, gateway, Protocol::kTcp, target);
+}
+
+StreamRequestId SiteClient::open_udp(Instant now, const std::string& gateway, const Authority& target) {
+  return impl_->request(now, gateway, Protocol::kUdp, target);
+}
+
+bool SiteClient::send_datagram(Instant now, StreamRequestId id, ByteView payload) {
+  bool queued = false;
+  for (const auto& [name, link] : impl_->links_) queued = queued || link->streams().send_datagram(id, payload);
+  if (queued) impl_->on_streams_progress(now);
+  return queued;
 }
 
 void SiteClient::attach(Instant now, StreamRequestId id, std::unique_ptr<natt::uv::TcpConnection> connection,

@@ -87,6 +87,8 @@ class SiteClient {
     virtual void on_stream_opened(Instant now, StreamRequestId id) = 0;
     // Final. An attached connection has been reset.
     virtual void on_stream_failed(Instant now, StreamRequestId id, const StreamFailure& failure) = 0;
+    // From the target of a UDP flow; `payload` is valid during the call.
+    virtual void on_datagram(Instant, StreamRequestId, ByteView) {}
     // A newer roster is in force: persist it.
     virtual void on_roster(const SignedRoster& documents) = 0;
   };
@@ -105,6 +107,10 @@ class SiteClient {
   // Empty gateway: one with a tunnel, else one that is online, else the first of the roster. The answer comes as
   // on_stream_opened or on_stream_failed, never from inside this call.
   [[nodiscard]] StreamRequestId open_stream(Instant now, const std::string& gateway, const Authority& target);
+  // A UDP flow to one target (RFC 9298), answered like a stream; end it with cancel(). Datagrams are lost when the
+  // tunnel is down or busy, as on any link: false.
+  [[nodiscard]] StreamRequestId open_udp(Instant now, const std::string& gateway, const Authority& target);
+  bool send_datagram(Instant now, StreamRequestId id, ByteView payload);
   // Joins a TCP connection to the stream, before or after it is open; `early` was read from it already and goes first.
   void attach(Instant now, StreamRequestId id, std::unique_ptr<natt::uv::TcpConnection> connection,
               ByteBuffer early = {});

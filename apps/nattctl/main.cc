@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // nattctl: makes a site and its devices, and asks running programs. Exit status 0 done,
 // 1 failed, 2 wrong command line.
+#include <sys/stat.h>
+
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -141,6 +143,8 @@ int exit_status(natt::config::ExitStatus status) { return static_cast<int>(statu
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Everything nattctl writes holds keys or says who has some.
+  ::umask(077);
   CLI::App app("Makes natt sites and asks running natt programs.", "nattctl");
   CommandLine line;
   add_commands(app, line);

@@ -62,7 +62,7 @@ Result<void> check(const ClientOptions& options) {
 }
 
 struct ClientEventMaker {
-  ClientEvent operator()(Established&& event) const { return Connected{std::move(event.peer)}; }
+  ClientEvent operator()(Established&& event) const { return Connected{std::move(event.peer), event.serial}; }
   ClientEvent operator()(HandshakeConfirmed&&) const { return Confirmed{}; }
   ClientEvent operator()(PathSwitched&& event) const { return PathChanged{{}, event.path}; }
   ClientEvent operator()(PathRefused&& event) const { return PathFailed{event.path}; }

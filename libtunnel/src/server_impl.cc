@@ -254,9 +254,10 @@ std::optional<ServerEvent> Server::Impl::to_server_event(ServerEntry& entry, Con
   if (auto* const transport = std::get_if<TransportEvent>(&event)) {
     if (auto* const end = std::get_if<Ended>(transport)) return ended(entry, std::move(end->error));
     if (const auto* const path = std::get_if<PathSwitched>(transport)) return PathChanged{entry.id, path->path};
-    if (!std::holds_alternative<Established>(*transport)) return std::nullopt;
+    const auto* const established = std::get_if<Established>(transport);
+    if (established == nullptr) return std::nullopt;
     entry.announced = true;
-    return ClientConnected{entry.id, entry.identity, entry.connection->current_path()};
+    return ClientConnected{entry.id, entry.identity, entry.connection->current_path(), established->serial};
   }
   return std::visit(
       [&entry](auto&& own) -> std::optional<ServerEvent> {

@@ -103,4 +103,8 @@ class PeerCertificate {
   WallTime not_after_;
 };
 
+// After a completed handshake on an SSL object made from a TlsContext: which certificate the peer
+// showed, so that the roster can be asked whether it is revoked. Nothing before that.
+[[nodiscard]] std::optional<CertificateSerial> peer_serial(const ssl_st* ssl);
+
 }  // namespace natt

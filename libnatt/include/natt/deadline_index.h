@@ -4,9 +4,9 @@
 // The earliest of many deadlines, when each belongs to one of thousands of objects of
 // which few change at a time. Keys are unique. Not thread-safe; memory grows with keys.
 
+#include <map>
 #include <optional>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
 #include <natt/time.h>
@@ -43,7 +43,7 @@ class DeadlineIndex {
 
  private:
   std::set<std::pair<Instant, Key>> order_;
-  std::unordered_map<Key, Instant> deadlines_;
+  std::map<Key, Instant> deadlines_;
 };
 
 }  // namespace natt

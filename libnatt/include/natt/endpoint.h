@@ -110,6 +110,7 @@ class Endpoint {
  public:
   // Events not yet polled; beyond it the oldest is forgotten, which the session's own timers make good.
   static constexpr std::size_t kMaxEvents = 4096;
+  static constexpr std::size_t kMaxStunServersPerBroker = 2;
 
   Endpoint(EndpointOptions options, Random& random);
   ~Endpoint();
@@ -121,10 +122,13 @@ class Endpoint {
   // Public addresses the operator configured for this device (port mapped by hand).
   void set_configured_addresses(std::vector<SocketAddress> addresses);
 
-  // STUN with one broker. `servers` has the primary first; a second one tells the NAT's mapping
-  // behaviour. Called again with every new credential.
+  // STUN with one broker. `servers` has the primary first; a second one tells the NAT's mapping behaviour; further ones
+  // are ignored. Called again with every new credential: the list replaces the one before. The caller has made sure
+  // that they are the broker's addresses.
   [[nodiscard]] Result<void> set_stun(Instant now, WallTime wall_now, BrokerIndex broker,
                                       const StunCredential& credential, const std::vector<SocketAddress>& servers);
+  // No further STUN with the broker, and no candidates from it.
+  void remove_stun(BrokerIndex broker);
   void set_stun_keepalive(Instant now, Duration interval);
   // Where brokers are: never probed, whatever a candidate says.
   void set_broker_addresses(std::vector<IpAddress> addresses);
@@ -147,7 +151,8 @@ class Endpoint {
   // The relay leg of a session, opened or not; binds at once.
   void add_relay(Instant now, WallTime wall_now, const SessionId& session, const SocketAddress& relay,
                  RelayGrant grant);
-  // Ends checks and leg, and forgets the session's paths. Silent but for the relay's close frame.
+  // Ends checks and leg, and forgets the session's paths. Nothing is sent but the relay's close frame; SessionPathLost
+  // follows for a relayed path.
   void close_session(WallTime wall_now, const SessionId& session);
 
   // A path to an address known from configuration or signaling's directory. Nothing when the path table is full.
@@ -199,6 +204,7 @@ class Endpoint {
   struct PathUse {
     SessionId session;
     std::optional<PunchPath> punch;  // absent on a relay leg
+    std::uint32_t users = 0;         // tunnels that run over it
   };
   struct LegIdHash {
     std::size_t operator()(const RelayLegId& id) const noexcept { return static_cast<std::size_t>(id.tag); }
@@ -209,13 +215,13 @@ class Endpoint {
   [[nodiscard]] std::optional<TunnelPacket> handle_relay(Instant now, WallTime wall_now, const SocketAddress& from,
                                                          ByteView bytes);
   void handle_relay_control(Instant now, WallTime wall_now, const SocketAddress& from, ByteView bytes);
-  void drain();
+  void drain(Instant now);
   void drain_stun(StunServerLink& link);
   void on_stun_event(const StunServerLink& link, const StunClientEvent& event);
-  void drain_punch();
-  void on_punch_event(const PunchEvent& event);
+  void drain_punch(Instant now);
+  void on_punch_event(Instant now, const PunchEvent& event);
   void drain_leg(const SessionId& id, Session& session);
-  void on_path_validated(const PathValidated& event);
+  void on_path_validated(Instant now, const PathValidated& event);
   void on_path_lost(const PunchPath& path);
   void on_leg_event(const SessionId& id, Session& session, const RelayLeg::Event& event);
   void on_leg_bound(const SessionId& id, Session& session);

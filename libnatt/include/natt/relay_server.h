@@ -142,6 +142,9 @@ class RelayServer {
   [[nodiscard]] Result<RelayGrantPair> issue(const Identity& client, const Identity& gateway,
                                              std::optional<RelaySessionId> session, WallTime wall_now);
 
+  // Who may be at a leg's end, as a grant of this broker says; absent when it is not one. Says nothing about the time.
+  [[nodiscard]] std::optional<RelayGrantClaims> open_grant(ByteView sealed) const;
+
   // Ends the identity's sessions at once, and refuses grants issued up to now. After a restart, call it again for
   // everyone the roster has revoked. Returns how many sessions ended.
   std::size_t revoke(const Identity& identity, WallTime wall_now);

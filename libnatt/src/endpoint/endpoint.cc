@@ -37,7 +37,7 @@ Result<void> Endpoint::open_session(Instant now, const SessionId& session, Punch
   entry.punch = punch;
   entry.punching = true;
   by_punch_.emplace(punch, session);
-  drain();
+  drain(now);
   return {};
 }
 
@@ -51,7 +51,7 @@ void Endpoint::add_remote_candidates(Instant now, const SessionId& session, cons
     options_.log(LogLevel::kDebug, "natt.candidate session=" + session.to_string() + " address=" +
                                        candidate.address.to_string() + " verdict=" + std::string(to_string(verdict)));
   }
-  drain();
+  drain(now);
 }
 
 void Endpoint::close_session(WallTime wall_now, const SessionId& session) {
@@ -78,7 +78,7 @@ std::optional<TunnelPacket> Endpoint::handle_datagram(Instant now, WallTime wall
     case DatagramKind::kQuic: return TunnelPacket{Route::direct(from, local), bytes};
     case DatagramKind::kRelay: return handle_relay(now, wall_now, from, bytes);
     case DatagramKind::kStun:
-      if (handle_stun(now, from, local, bytes)) drain();
+      if (handle_stun(now, from, local, bytes)) drain(now);
       return std::nullopt;
     case DatagramKind::kKnock:
     case DatagramKind::kDns:
@@ -99,7 +99,7 @@ void Endpoint::handle_timeout(Instant now, WallTime wall_now) {
     session.leg->handle_timeout(now, wall_now);
     drain_leg(id, session);
   }
-  drain();
+  drain(now);
 }
 
 std::optional<Instant> Endpoint::next_deadline() const {
@@ -127,9 +127,9 @@ void Endpoint::push(EndpointEvent event) {
   events_.push_back(std::move(event));
 }
 
-void Endpoint::drain() {
+void Endpoint::drain(Instant now) {
   for (StunServerLink& link : stun_) drain_stun(link);
-  drain_punch();
+  drain_punch(now);
 }
 
 }  // namespace natt

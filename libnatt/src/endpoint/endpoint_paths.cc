@@ -12,14 +12,14 @@ std::optional<SessionId> Endpoint::find_session(PunchSessionId punch) const {
 
 std::optional<PathId> Endpoint::find_path(const PunchPath& path) { return paths_.find(Route::direct(path.remote)); }
 
-void Endpoint::drain_punch() {
+void Endpoint::drain_punch(Instant now) {
   while (auto transmit = punch_.poll_transmit()) transmits_.push_back(std::move(*transmit));
-  while (auto event = punch_.poll_event()) on_punch_event(*event);
+  while (auto event = punch_.poll_event()) on_punch_event(now, *event);
 }
 
-void Endpoint::on_punch_event(const PunchEvent& event) {
+void Endpoint::on_punch_event(Instant now, const PunchEvent& event) {
   if (const auto* validated = std::get_if<PathValidated>(&event)) {
-    on_path_validated(*validated);
+    on_path_validated(now, *validated);
   } else if (const auto* lost = std::get_if<PathLost>(&event)) {
     on_path_lost(lost->path);
   } else if (const auto* silent = std::get_if<PathSilent>(&event)) {
@@ -31,12 +31,17 @@ void Endpoint::on_punch_event(const PunchEvent& event) {
   }
 }
 
-void Endpoint::on_path_validated(const PathValidated& event) {
+void Endpoint::on_path_validated(Instant now, const PathValidated& event) {
   const auto session = find_session(event.path.session);
   const auto path = session ? paths_.find_or_create(Route::direct(event.path.remote, event.local)) : std::nullopt;
   if (!path) return;
   paths_.set_local(*path, event.local);
-  path_uses_.insert_or_assign(*path, PathUse{*session, event.path});
+  // The same peer may have found the same address in an earlier session: the newer one watches it from now on.
+  PathUse& use = path_uses_[*path];
+  const bool in_use = use.users > 0;
+  use.session = *session;
+  use.punch = event.path;
+  if (in_use) punch_.use_path(now, event.path);
   options_.log(LogLevel::kInfo, "natt.punch.ok session=" + session->to_string() + " remote=" +
                                     event.path.remote.to_string() + " kind=" + std::string(to_string(event.kind)) +
                                     " rtt_us=" + std::to_string(event.rtt.count() / 1000));
@@ -46,8 +51,9 @@ void Endpoint::on_path_validated(const PathValidated& event) {
 void Endpoint::on_path_lost(const PunchPath& lost) {
   const auto session = find_session(lost.session);
   const auto path = find_path(lost);
-  if (!session || !path) return;
-  path_uses_.erase(*path);
+  const auto use = path ? path_uses_.find(*path) : path_uses_.end();
+  if (!session || use == path_uses_.end() || use->second.session != *session) return;
+  path_uses_.erase(use);
   options_.log(LogLevel::kInfo,
                "natt.path.lost session=" + session->to_string() + " remote=" + lost.remote.to_string());
   push(SessionPathLost{*session, *path});
@@ -91,13 +97,15 @@ std::optional<SessionId> Endpoint::session_of(PathId path) const {
 void Endpoint::use_path(Instant now, PathId path) {
   paths_.pin(path);
   const auto use = path_uses_.find(path);
-  if (use != path_uses_.end() && use->second.punch) punch_.use_path(now, *use->second.punch);
+  if (use == path_uses_.end()) return;
+  if (++use->second.users == 1 && use->second.punch) punch_.use_path(now, *use->second.punch);
 }
 
 void Endpoint::release_path(Instant now, PathId path) {
   paths_.unpin(path);
   const auto use = path_uses_.find(path);
-  if (use != path_uses_.end() && use->second.punch) punch_.release_path(now, *use->second.punch);
+  if (use == path_uses_.end() || use->second.users == 0) return;
+  if (--use->second.users == 0 && use->second.punch) punch_.release_path(now, *use->second.punch);
 }
 
 void Endpoint::note_sent(Instant now, PathId path) {

@@ -93,7 +93,7 @@ void Endpoint::announce_relay(const SessionId& id, Session& session) {
   const auto path = paths_.find_or_create(Route::relay(session.leg_handle));
   if (!path) return;
   session.relay_announced = true;
-  path_uses_.insert_or_assign(*path, PathUse{id, std::nullopt});
+  path_uses_.insert_or_assign(*path, PathUse{.session = id, .punch = std::nullopt});
   options_.log(LogLevel::kInfo, "natt.relay.ready session=" + id.to_string() + " relay=" +
                                     session.leg->relay().to_string());
   push(SessionPathReady{id, ConnectionType::kRelay, *path});

@@ -31,7 +31,10 @@ void Endpoint::set_broker_addresses(std::vector<IpAddress> addresses) {
 
 Result<void> Endpoint::set_stun(Instant now, WallTime wall_now, BrokerIndex broker, const StunCredential& credential,
                                 const std::vector<SocketAddress>& servers) {
-  for (std::size_t i = 0; i < servers.size(); ++i) {
+  std::erase_if(stun_, [&](const StunServerLink& link) {
+    return link.broker == broker && std::find(servers.begin(), servers.end(), link.client->server()) == servers.end();
+  });
+  for (std::size_t i = 0; i < servers.size() && i < kMaxStunServersPerBroker; ++i) {
     const auto known = std::find_if(stun_.begin(), stun_.end(), [&](const StunServerLink& link) {
       return link.broker == broker && link.client->server() == servers[i];
     });
@@ -46,8 +49,17 @@ Result<void> Endpoint::set_stun(Instant now, WallTime wall_now, BrokerIndex brok
     (*client)->start(now, wall_now);
     stun_.push_back({broker, i == 0, std::move(*client)});
   }
-  drain();
+  drain(now);
   return {};
+}
+
+void Endpoint::remove_stun(BrokerIndex broker) {
+  for (const StunServerLink& link : stun_) {
+    if (link.broker == broker) observer_.forget(link.client->server());
+  }
+  if (std::erase_if(stun_, [&](const StunServerLink& link) { return link.broker == broker; }) != 0) {
+    update_public_addresses();
+  }
 }
 
 void Endpoint::set_stun_keepalive(Instant now, Duration interval) {

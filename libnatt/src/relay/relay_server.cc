@@ -186,6 +186,8 @@ Result<RelayGrantPair> RelayServer::issue(const Identity& client, const Identity
   return impl_->sealer.issue(impl_->random, client, gateway, session, wall_now);
 }
 
+std::optional<RelayGrantClaims> RelayServer::open_grant(ByteView sealed) const { return impl_->sealer.open(sealed); }
+
 std::size_t RelayServer::revoke(const Identity& identity, WallTime wall_now) {
   impl_->latest_wall = wall_now;
   impl_->revoked.add(identity, wall_now);

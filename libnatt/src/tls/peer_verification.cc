@@ -118,6 +118,11 @@ void expect_peer(SSL* ssl, const PeerExpectation& expectation, WallTime wall_now
   if (SSL_set_ex_data(ssl, verification_slot(), verification.get()) == 1) verification.release();
 }
 
+std::optional<CertificateSerial> peer_serial(const SSL* ssl) {
+  const PeerCertificate* peer = verified_peer(ssl);
+  return peer == nullptr ? std::nullopt : std::optional(peer->serial());
+}
+
 Result<Identity> peer_identity(const SSL* ssl) {
   const PeerCertificate* peer = verified_peer(ssl);
   if (peer == nullptr) return fail(Errc::kUntrusted, "the peer was not verified");

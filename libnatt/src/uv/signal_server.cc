@@ -73,6 +73,7 @@ void SignalServer::on_channel_gone(Instant now, ChannelId id) {
   if (found == channels_.end()) return;
   const Channel::State state = found->second->state;
   channels_.erase(found);
+  closing_.set(id.value, std::nullopt);
   if (state == Channel::State::kPending) admission_.handle_disconnected(id);
   if (state == Channel::State::kOpen) hub_.handle_disconnected(now, id);
   flush(now);
@@ -81,6 +82,7 @@ void SignalServer::on_channel_gone(Instant now, ChannelId id) {
 void SignalServer::on_timer(Instant now) {
   admission_.handle_timeout(now);
   hub_.handle_timeout(now);
+  while (const auto late = closing_.take_due(now)) channels_.erase(ChannelId{*late});
   flush(now);
 }
 
@@ -114,7 +116,7 @@ void SignalServer::write_output(Channel& channel) {
   if (!output.empty()) channel.connection().write(output);
 }
 
-void SignalServer::close_politely(ChannelId id) {
+void SignalServer::close_politely(Instant now, ChannelId id) {
   const auto found = channels_.find(id);
   if (found == channels_.end()) return;
   Channel& channel = *found->second;
@@ -125,6 +127,7 @@ void SignalServer::close_politely(ChannelId id) {
     return;
   }
   channel.state = Channel::State::kClosing;
+  closing_.set(id.value, now + kClosingTime);
   channel.connection().shutdown();
 }
 
@@ -139,7 +142,7 @@ bool SignalServer::drain_once(Instant now) {
     return true;
   }
   if (auto event = hub_.poll_event()) {
-    if (const auto* closed = std::get_if<ChannelClosed>(&*event)) close_politely(closed->channel);
+    if (const auto* closed = std::get_if<ChannelClosed>(&*event)) close_politely(now, closed->channel);
     listener_.on_hub_event(now, *event);
     return true;
   }
@@ -152,7 +155,7 @@ void SignalServer::flush(Instant now) {
   while (drain_once(now)) {
   }
   flushing_ = false;
-  timer_.arm(earlier(admission_.next_deadline(), hub_.next_deadline()));
+  timer_.arm(earlier(closing_.next(), earlier(admission_.next_deadline(), hub_.next_deadline())));
 }
 
 }  // namespace natt::uv

@@ -77,12 +77,14 @@ void SiteSignaling::sync_brokers(Instant now) {
 
 void SiteSignaling::retire_missing_brokers(Instant now) {
   for (auto broker = brokers_.begin(); broker != brokers_.end();) {
-    if (roster().find((*broker)->identity) != nullptr) {
+    const RosterDevice* listed = roster().find((*broker)->identity);
+    if (listed != nullptr && *listed == (*broker)->listed) {
       ++broker;
       continue;
     }
     // The roster may have come through this very link: it is destroyed outside of its callback.
     (*broker)->link->stop();
+    driver_.endpoint().remove_stun((*broker)->index);
     retired_.push_back(std::move(*broker));
     broker = brokers_.erase(broker);
     timer_.arm(now);
@@ -98,12 +100,14 @@ void SiteSignaling::add_broker(Instant now, const RosterDevice& device) {
   auto broker = std::make_unique<Broker>();
   broker->index = {next_index_++};
   broker->identity = device.identity;
+  broker->listed = device;
   const spa::KnockerOptions knocker{.device = self, .verifier = device.identity, .port = device.addresses[0].port,
                                     .mask = *device.mask_key, .key_generation = key_.generation};
   broker->knocker = std::make_unique<spa::Knocker>(knocker, *pair, random_);
   broker->knocks = std::make_unique<spa::KnockSchedule>(*broker->knocker);
   SignalLink::Options link{.client = {.self = self, .broker = device.identity, .features = options_.features,
-                                      .boot_id = options_.boot_id, .software = options_.software, .log = options_.log},
+                                      .boot_id = options_.boot_id, .software = options_.software, .roster = &store_,
+                                      .log = options_.log},
                            .addresses = device.addresses};
   broker->link = std::make_unique<SignalLink>(loop_, std::move(link), *tls_, *broker->knocker, random_,
                                               static_cast<SignalLink::Listener&>(*this));
@@ -154,12 +158,18 @@ void SiteSignaling::on_attempt(Instant now, SignalLink& link) {
 }
 
 void SiteSignaling::send_knocks(Instant now) {
-  std::optional<Instant> deadline;
   for (const auto& broker : brokers_) {
     broker->knocks->handle_timeout(now);
     while (auto datagram = broker->knocks->poll_transmit(wall_now())) {
       driver_.send(Transmit{.to = broker->link->address(), .from = {}, .bytes = std::move(*datagram)});
     }
+  }
+  rearm();
+}
+
+void SiteSignaling::rearm() {
+  std::optional<Instant> deadline = retired_.empty() ? std::nullopt : std::optional(now());
+  for (const auto& broker : brokers_) {
     deadline = earlier(deadline, earlier(broker->knocks->next_deadline(), broker->renew_stun_at));
   }
   timer_.arm(deadline);
@@ -169,7 +179,8 @@ void SiteSignaling::on_timer(Instant now) {
   retired_.clear();
   for (const auto& broker : brokers_) {
     if (!broker->renew_stun_at || now < *broker->renew_stun_at) continue;
-    broker->renew_stun_at.reset();
+    // Asked again until an answer sets the next renewal.
+    broker->renew_stun_at = now + kStunRetry;
     static_cast<void>(broker->link->send(now, StunCredentialsRequest{}));
   }
   send_knocks(now);
@@ -197,12 +208,27 @@ void SiteSignaling::on_signal(Instant now, SignalLink& link, const SignalEvent& 
 
 void SiteSignaling::on_stun_credentials(Instant now, Broker& broker, const StunCredentials& message) {
   broker.renew_stun_at = now + std::chrono::duration_cast<Duration>(message.lifetime) * 3 / 4;
-  timer_.arm(earlier(broker.renew_stun_at, broker.knocks->next_deadline()));
-  const auto set =
-      driver_.endpoint().set_stun(now, wall_now(), broker.index, message.credential, message.servers);
+  rearm();
+  // A broker may send us to its own addresses, and nowhere else.
+  std::vector<SocketAddress> servers;
+  for (const SocketAddress& server : message.servers) {
+    if (is_address_of(broker.identity, server.ip)) servers.push_back(server);
+  }
+  const auto set = driver_.endpoint().set_stun(now, wall_now(), broker.index, message.credential, servers);
   broker.stun_error = set ? std::nullopt : std::optional(set.error());
   if (!set) options_.log(LogLevel::kError, "natt.stun.failed reason=\"" + set.error().message + "\"");
   driver_.flush(now);
+}
+
+bool SiteSignaling::is_address_of(const Identity& broker, const IpAddress& ip) const {
+  const RosterDevice* device = roster().find(broker);
+  return device != nullptr && std::any_of(device->addresses.begin(), device->addresses.end(),
+                                          [&](const SocketAddress& address) { return address.ip == ip; });
+}
+
+bool SiteSignaling::may_relay(BrokerIndex broker, const SocketAddress& relay) const {
+  const Broker* found = find(broker);
+  return found != nullptr && is_address_of(found->identity, relay.ip);
 }
 
 void SiteSignaling::on_roster_document(Instant now, Broker& broker, const RosterReceived& received) {

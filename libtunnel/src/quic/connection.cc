@@ -160,9 +160,10 @@ std::optional<ConnectionEvent> Connection::poll_event() {
 
 int Connection::handle_handshake_completed() {
   auto peer = peer_identity(tls_);
-  if (!peer || !http_.start()) return NGTCP2_ERR_CALLBACK_FAILURE;
+  const auto serial = peer_serial(tls_);
+  if (!peer || !serial || !http_.start()) return NGTCP2_ERR_CALLBACK_FAILURE;
   transition_to(State::kOpen);
-  events_.push_back(Established{std::move(*peer)});
+  events_.push_back(Established{std::move(*peer), *serial});
   return 0;
 }
 

@@ -18,6 +18,7 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include <natt/bytes.h>
+#include <natt/certificate.h>
 #include <natt/error.h>
 #include <natt/identity.h>
 #include <natt/random.h>
@@ -34,6 +35,7 @@ namespace natt::tunnel {
 
 struct Established {
   Identity peer;
+  CertificateSerial serial;
 };
 struct HandshakeConfirmed {};
 struct PathSwitched {

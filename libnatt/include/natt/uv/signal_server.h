@@ -10,6 +10,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include <natt/deadline_index.h>
 #include <natt/signal_admission.h>
 #include <natt/signal_hub.h>
 #include <natt/uv/tcp_connection.h>
@@ -43,6 +44,9 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
   [[nodiscard]] std::size_t connection_count() const { return channels_.size(); }
 
  private:
+  // For the last words to leave; a peer that does not read is cut off then.
+  static constexpr Duration kClosingTime = std::chrono::seconds(5);
+
   class Channel;
   SignalServer(uv_loop_s& loop, SignalAdmission& admission, SignalHub& hub, Listener& listener);
   void on_connection(Instant now, std::unique_ptr<TcpConnection> connection) override;
@@ -51,7 +55,7 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
   void on_channel_gone(Instant now, ChannelId id);
   void handle_admission_event(Instant now, AdmissionEvent event);
   void handle_admitted(Instant now, Admitted admitted);
-  void close_politely(ChannelId id);
+  void close_politely(Instant now, ChannelId id);
   void write_output(Channel& channel);
   [[nodiscard]] bool drain_once(Instant now);
 
@@ -61,6 +65,7 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
   Timer timer_;
   std::unique_ptr<TcpListener> acceptor_;
   std::unordered_map<ChannelId, std::unique_ptr<Channel>> channels_;
+  DeadlineIndex<std::uint64_t> closing_;  // by channel
   std::uint64_t next_channel_ = 1;
   bool flushing_ = false;
 };

@@ -78,6 +78,9 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   [[nodiscard]] std::vector<BrokerIndex> connected() const;
   [[nodiscard]] bool is_connected(BrokerIndex broker) const;
 
+  // Whether a relay that the broker names is at one of its own addresses.
+  [[nodiscard]] bool may_relay(BrokerIndex broker, const SocketAddress& relay) const;
+
   // From a file. Errors leave everything as it was.
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const SignedRoster& documents);
   [[nodiscard]] const RosterStore& store() const { return store_; }
@@ -88,9 +91,13 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   [[nodiscard]] std::vector<BrokerState> states() const;
 
  private:
+  // A broker that does not answer a request for STUN credentials is asked again.
+  static constexpr Duration kStunRetry = std::chrono::seconds(30);
+
   struct Broker {
     BrokerIndex index;
     Identity identity;
+    RosterDevice listed;  // as its link was made from; another entry makes another link
     std::unique_ptr<spa::Knocker> knocker;
     std::unique_ptr<spa::KnockSchedule> knocks;
     std::unique_ptr<SignalLink> link;
@@ -116,6 +123,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   void on_roster_document(Instant now, Broker& broker, const RosterReceived& received);
   Result<RosterChange> accept_roster(Instant now, const SignedRoster& documents);
   void send_knocks(Instant now);
+  void rearm();
+  [[nodiscard]] bool is_address_of(const Identity& broker, const IpAddress& ip) const;
 
   uv_loop_s& loop_;
   Options options_;

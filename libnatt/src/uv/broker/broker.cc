@@ -78,7 +78,8 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
   void on_opened(Instant now, const ChannelOpened& opened);
   void on_closed(Instant now, const ChannelClosed& closed);
   void on_relay_requested(Instant now, const RelayRequested& request);
-  void on_relay_renewal(Instant now, const RelayRenewalRequested& request);
+  [[nodiscard]] bool restore(Instant now, RelayRenewalRequested& request);
+  void on_relay_renewal(Instant now, RelayRenewalRequested request);
   void on_stun_wanted(Instant now, const StunCredentialsWanted& wanted);
   void on_reported(Instant now, const SessionReported& reported);
   void end_device(const Identity& identity);
@@ -93,6 +94,10 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
     auto site = BrokerSite::make(std::move(material), random_, options_.log, wall);
     if (!site) return tl::unexpected(site.error());
     verifiers_.add((*site)->verifier());
+    // Grants that were sealed before a restart are still good: not for those the roster has revoked since.
+    for (const RevokedCertificate& revoked : (*site)->roster().roster()->revoked) {
+      if ((*site)->roster().roster()->find(revoked.identity) == nullptr) relay_.revoke(revoked.identity, wall);
+    }
     (*site)->verifier().handle_timeout(now(), wall);
     hub_.add_site({(*site)->name(), &(*site)->tls(), &(*site)->roster()});
     const std::string name = (*site)->name();
@@ -112,7 +117,7 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
 }
 
 void Broker::Impl::arm_timer() {
-  std::optional<Instant> deadline = sessions_.next_deadline();
+  std::optional<Instant> deadline = earlier(sessions_.next_deadline(), issuer_.next_deadline());
   for (const auto& [name, site] : sites_) deadline = earlier(deadline, site->verifier().next_deadline());
   timer_.arm(deadline);
 }
@@ -120,6 +125,7 @@ void Broker::Impl::arm_timer() {
 void Broker::Impl::on_timer(Instant now) {
   for (const auto& [name, site] : sites_) site->verifier().handle_timeout(now, wall_now());
   sessions_.handle_timeout(now);
+  issuer_.handle_timeout(now);
   arm_timer();
 }
 
@@ -203,7 +209,26 @@ void Broker::Impl::on_relay_requested(Instant now, const RelayRequested& request
                    message_for(request.key, request.gateway, std::move(grants->gateway)));
 }
 
-void Broker::Impl::on_relay_renewal(Instant now, const RelayRenewalRequested& request) {
+// After a restart only the sealed grant knows the session: it has to be ours, alive, of this
+// session, held by one of its ends, and both ends still in the roster.
+bool Broker::Impl::restore(Instant now, RelayRenewalRequested& request) {
+  const auto claims = relay_.open_grant(request.sealed);
+  if (!claims || claims->session != request.key.session.octets || claims->expires < wall_now()) return false;
+  const Identity& holder = claims->side == RelaySide::kClient ? claims->client : claims->gateway;
+  const BrokerSite* site = find_site(request.key.site);
+  if (holder != request.requester || site == nullptr || claims->client.site != request.key.site) return false;
+  const Roster& roster = *site->roster().roster();
+  if (roster.find(claims->client) == nullptr || roster.find(claims->gateway) == nullptr) return false;
+  request.client = claims->client;
+  request.gateway = claims->gateway;
+  hub_.restore_session(now, request.key, request.client, request.gateway);
+  return true;
+}
+
+void Broker::Impl::on_relay_renewal(Instant now, RelayRenewalRequested request) {
+  if (!request.known && !restore(now, request)) {
+    return hub_.refuse_relay(now, request.key, request.requester, request.transport, RefusalReason::kInvalid);
+  }
   auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now());
   if (!grants) {
     return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
@@ -213,7 +238,9 @@ void Broker::Impl::on_relay_renewal(Instant now, const RelayRenewalRequested& re
 }
 
 void Broker::Impl::on_reported(Instant now, const SessionReported& reported) {
-  if (reported.ended) return sessions_.close(reported.key);
+  if (reported.ended) return sessions_.close_reported(reported.key, reported.client);
+  const BrokerSite* site = find_site(reported.key.site);
+  if (site == nullptr || site->roster().roster()->find(reported.gateway) == nullptr) return;
   sessions_.report(now, {.key = reported.key, .client = reported.client, .gateway = reported.gateway,
                          .type = reported.type, .reason = reported.reason, .since = now});
 }

@@ -10,17 +10,31 @@ void SessionTable::open(Instant now, const SessionKey& key, const Identity& clie
 void SessionTable::report(Instant now, const BrokerSession& session) {
   const auto found = sessions_.find(session.key);
   if (found == sessions_.end()) {
-    if (sessions_.size() >= kMaxSessions) return;
+    if (sessions_.size() >= kMaxSessions || per_client_[session.client] >= kMaxPerClient) return;
+    ++per_client_[session.client];
     sessions_.emplace(session.key, session).first->second.since = now;
     return;
   }
-  // Another client cannot speak for this session: ids are random, but nothing keeps one from guessing.
+  // Another client cannot speak for this session, should it have learned the id.
   if (found->second.client != session.client || !session.type) return;
   found->second.type = session.type;
   found->second.reason = session.reason;
 }
 
-void SessionTable::close(const SessionKey& key) { sessions_.erase(key); }
+void SessionTable::erase(std::map<SessionKey, BrokerSession>::iterator session) {
+  const auto count = per_client_.find(session->second.client);
+  if (count != per_client_.end() && --count->second == 0) per_client_.erase(count);
+  sessions_.erase(session);
+}
+
+void SessionTable::close(const SessionKey& key) {
+  if (const auto found = sessions_.find(key); found != sessions_.end()) erase(found);
+}
+
+void SessionTable::close_reported(const SessionKey& key, const Identity& client) {
+  const auto found = sessions_.find(key);
+  if (found != sessions_.end() && found->second.client == client) erase(found);
+}
 
 void SessionTable::client_left(Instant now, const Identity& client) { left_[client] = now + kGrace; }
 
@@ -28,9 +42,17 @@ void SessionTable::client_returned(const Identity& client) { left_.erase(client)
 
 void SessionTable::remove_device(const Identity& identity) {
   left_.erase(identity);
-  std::erase_if(sessions_, [&](const auto& entry) {
-    return entry.second.client == identity || entry.second.gateway == identity;
-  });
+  for (auto session = sessions_.begin(); session != sessions_.end();) {
+    const auto current = session++;
+    if (current->second.client == identity || current->second.gateway == identity) erase(current);
+  }
+}
+
+void SessionTable::remove_sessions_of(const Identity& client) {
+  for (auto session = sessions_.begin(); session != sessions_.end();) {
+    const auto current = session++;
+    if (current->second.client == client) erase(current);
+  }
 }
 
 void SessionTable::handle_timeout(Instant now) {
@@ -39,7 +61,7 @@ void SessionTable::handle_timeout(Instant now) {
       ++entry;
       continue;
     }
-    std::erase_if(sessions_, [&](const auto& session) { return session.second.client == entry->first; });
+    remove_sessions_of(entry->first);
     entry = left_.erase(entry);
   }
 }

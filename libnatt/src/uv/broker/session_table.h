@@ -16,6 +16,8 @@ namespace natt::uv {
 class SessionTable {
  public:
   static constexpr std::size_t kMaxSessions = 200'000;
+  // One client's; what it invents beyond them is not recorded.
+  static constexpr std::size_t kMaxPerClient = 256;
   // As long as a client may need to come back and report again.
   static constexpr Duration kGrace = std::chrono::seconds(60);
 
@@ -24,6 +26,8 @@ class SessionTable {
   // A client says how a session is connected, one the broker has not helped with included.
   void report(Instant now, const BrokerSession& session);
   void close(const SessionKey& key);
+  // A client says that a session has ended: its own ones only.
+  void close_reported(const SessionKey& key, const Identity& client);
   // The client's channel is gone or back.
   void client_left(Instant now, const Identity& client);
   void client_returned(const Identity& client);
@@ -37,6 +41,9 @@ class SessionTable {
  private:
   std::map<SessionKey, BrokerSession> sessions_;
   std::map<Identity, Instant> left_;
+  std::map<Identity, std::size_t> per_client_;
+  void remove_sessions_of(const Identity& client);
+  void erase(std::map<SessionKey, BrokerSession>::iterator session);
 };
 
 }  // namespace natt::uv

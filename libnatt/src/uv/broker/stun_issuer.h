@@ -10,6 +10,7 @@
 #include <map>
 #include <string>
 
+#include <natt/deadline_index.h>
 #include <natt/signal_message.h>
 #include <natt/stun_server.h>
 
@@ -29,6 +30,9 @@ class StunIssuer {
 
   // kLimit when the server's table is full.
   [[nodiscard]] Result<StunCredentials> issue(Instant now, const Identity& device, std::vector<SocketAddress> servers);
+  // Takes back what has expired.
+  void handle_timeout(Instant now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
   // Revocation.
   void revoke(const Identity& device);
 
@@ -43,6 +47,7 @@ class StunIssuer {
   StunTransactionKey key_;
   Random& random_;
   std::map<Identity, std::deque<Issued>> issued_;
+  DeadlineIndex<Identity> expiry_;
 };
 
 }  // namespace natt::uv

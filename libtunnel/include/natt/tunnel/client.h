@@ -21,6 +21,7 @@
 #include <variant>
 
 #include <natt/bytes.h>
+#include <natt/certificate.h>
 #include <natt/error.h>
 #include <natt/path_id.h>
 #include <natt/random.h>
@@ -50,6 +51,8 @@ struct ClientOptions {
 // may still refuse this client's certificate.
 struct Connected {
   Identity peer;
+  // For the owner to ask the roster whether it is revoked.
+  CertificateSerial serial;
 };
 // The gateway accepted this client (RFC 9001 section 4.1.2): the race is won, and migrate()
 // is allowed from here on.

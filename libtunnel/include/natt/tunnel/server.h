@@ -16,6 +16,7 @@
 #include <variant>
 
 #include <natt/bytes.h>
+#include <natt/certificate.h>
 #include <natt/error.h>
 #include <natt/path_id.h>
 #include <natt/random.h>
@@ -47,6 +48,8 @@ struct ClientConnected {
   ConnectionId connection;
   Identity identity;
   PathId path;
+  // Of the client's certificate, for the owner to ask the roster whether it is revoked.
+  CertificateSerial serial;
 };
 // A client wants a stream: answer with accept() or reject(). Not answering holds it open.
 struct Request {

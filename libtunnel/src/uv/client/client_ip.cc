@@ -90,9 +90,22 @@ void ClientIp::handle_event(const ClientEvent& event) {
   }
 }
 
+void ClientIp::look_outside() {
+  outer_ = owner_.outer_addresses();
+  // The tunnel's own address is one of the host's, too.
+  std::erase_if(outer_, [&](const IpAddress& ip) { return addresses_.contains({ip, 128}); });
+}
+
 void ClientIp::take_addresses(const AddressAssign& assign) {
+  look_outside();
   std::set<IpPrefix> wanted;
-  for (const AssignedAddress& assigned : assign.addresses) wanted.insert(assigned.prefix);
+  for (const AssignedAddress& assigned : assign.addresses) {
+    if (is_usable(assigned.prefix) && wanted.size() < kMaxAddresses) {
+      wanted.insert(assigned.prefix);
+    } else {
+      log_(LogLevel::kWarning, "natt.ip.address_refused address=" + assigned.prefix.to_string());
+    }
+  }
   for (const IpPrefix& old : addresses_) {
     if (!wanted.contains(old)) static_cast<void>(device_->remove_address(old));
   }
@@ -105,6 +118,18 @@ void ClientIp::take_addresses(const AddressAssign& assign) {
   addresses_ = std::move(wanted);
 }
 
+// One host address: a longer prefix would make the kernel route the whole block here, past accept_routes.
+bool ClientIp::is_usable(const IpPrefix& address) const {
+  const IpAddress& ip = address.base;
+  const bool outer = std::find(outer_.begin(), outer_.end(), ip) != outer_.end();
+  return address.length == 128 && !outer && !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast() &&
+         !ip.is_link_local();
+}
+
+void ClientIp::check_routes_again() {
+  if (open_) take_routes(advertised_);
+}
+
 bool ClientIp::accepts(const IpPrefix& route) const {
   const bool carries_tunnel = std::any_of(outer_.begin(), outer_.end(),
                                           [&](const IpAddress& outer) { return route.contains(outer); });
@@ -114,9 +139,11 @@ bool ClientIp::accepts(const IpPrefix& route) const {
   });
 }
 
-void ClientIp::take_routes(const RouteAdvertisement& advertisement) {
+void ClientIp::take_routes(RouteAdvertisement advertisement) {
+  advertised_ = std::move(advertisement);
+  look_outside();
   std::set<IpPrefix> wanted;
-  for (const IpRange& range : advertisement.ranges) {
+  for (const IpRange& range : advertised_.ranges) {
     for (const IpPrefix& prefix : prefixes_of(range)) {
       if (accepts(prefix)) {
         wanted.insert(prefix);

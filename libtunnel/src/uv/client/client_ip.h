@@ -22,6 +22,8 @@ class ClientIp final : private TunDevice::Listener {
    public:
     virtual ~Owner() = default;
     virtual void on_ip_progress(Instant now) = 0;
+    // Never routed into the tunnel: what the tunnel itself runs over, the host's own networks and name servers.
+    [[nodiscard]] virtual std::vector<IpAddress> outer_addresses() const = 0;
   };
 
   [[nodiscard]] static Result<std::unique_ptr<ClientIp>> open(uv_loop_s& loop, const ClientTunOptions& options,
@@ -29,8 +31,8 @@ class ClientIp final : private TunDevice::Listener {
   ClientIp(const ClientIp&) = delete;
   ClientIp& operator=(const ClientIp&) = delete;
 
-  // Never routed into the tunnel: what the tunnel itself runs over.
-  void set_outer_addresses(std::vector<IpAddress> addresses) { outer_ = std::move(addresses); }
+  // Owner::outer_addresses() has changed: a route that was fine may carry the tunnel now.
+  void check_routes_again();
   // The tunnel outlives this until handle_tunnel_down().
   void handle_tunnel_up(Client& tunnel);
   void handle_tunnel_down();
@@ -39,13 +41,18 @@ class ClientIp final : private TunDevice::Listener {
   void handle_packet(ByteView packet) { device_->send(packet); }
 
  private:
+  // One per family is what gateways assign; two are for a change of either.
+  static constexpr std::size_t kMaxAddresses = 4;
+
   ClientIp(const ClientTunOptions& options, LogSink log, Owner& owner)
       : options_(options), log_(log), owner_(owner) {}
   void on_packet(ByteView packet) override;
   void on_burst_end() override;
   void on_error(const Error& error) override;
   void take_addresses(const AddressAssign& assign);
-  void take_routes(const RouteAdvertisement& advertisement);
+  void look_outside();
+  void take_routes(RouteAdvertisement advertisement);
+  [[nodiscard]] bool is_usable(const IpPrefix& address) const;
   [[nodiscard]] bool accepts(const IpPrefix& route) const;
 
   ClientTunOptions options_;
@@ -57,7 +64,8 @@ class ClientIp final : private TunDevice::Listener {
   bool open_ = false;
   std::set<IpPrefix> addresses_;
   std::set<IpPrefix> routes_;
-  std::vector<IpAddress> outer_;
+  RouteAdvertisement advertised_;
+  std::vector<IpAddress> outer_;  // as of the last look
 };
 
 }  // namespace natt::tunnel::uv

@@ -41,7 +41,7 @@ class ClientStreams final : private StreamBridge::Owner {
   void handle_tunnel_up(Client& tunnel) { tunnel_ = &tunnel; }
   // Opens what waits, as far as the peer's stream limit allows.
   void open_waiting(Instant now);
-  // Streams on it are over; those that were still waiting wait on, unless `final`.
+  // Streams on it are over; those that were still waiting wait on.
   void handle_tunnel_down(Instant now, const std::string& reason);
   // Gives up on what waits.
   void fail_waiting(Instant now, const std::string& reason);

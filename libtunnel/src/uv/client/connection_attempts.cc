@@ -15,8 +15,8 @@ constexpr Duration kKeepAlive = std::chrono::seconds(14);
 }  // namespace
 
 ConnectionAttempts::ConnectionAttempts(TlsContext& tls, spa::Knocker& knocker, Random& random,
-                                       PeerExpectation gateway, LogSink log)
-    : tls_(tls), knocker_(knocker), random_(random), gateway_(std::move(gateway)), log_(log) {}
+                                       PeerExpectation gateway, const RosterStore& roster, LogSink log)
+    : tls_(tls), knocker_(&knocker), random_(random), gateway_(std::move(gateway)), roster_(roster), log_(log) {}
 
 Result<void> ConnectionAttempts::start(Instant now, ConnectionType step, PathId path) {
   const auto same_step = std::count_if(attempts_.begin(), attempts_.end(),
@@ -26,7 +26,7 @@ Result<void> ConnectionAttempts::start(Instant now, ConnectionType step, PathId 
   const auto scid = random_.bytes<8>();
   const WallTime wall = natt::uv::wall_now();
   const ClientOptions options{.expectation = gateway_,
-                              .token = knocker_.make_quic_token(wall, knocker_.next_knock_id(), dcid, scid),
+                              .token = knocker_->make_quic_token(wall, knocker_->next_knock_id(), dcid, scid),
                               .dcid = {dcid.begin(), dcid.end()},
                               .scid = {scid.begin(), scid.end()},
                               .path = path,
@@ -84,31 +84,39 @@ std::optional<Instant> ConnectionAttempts::next_deadline() const {
 }
 
 void ConnectionAttempts::pump(Instant now, PacketPump& pump) {
-  for (const auto& client : closing_) static_cast<void>(pump.pump(now, *client));
-  closing_.clear();
+  // One whose close met a full socket waits: the gateway would keep its end for the idle time-out.
+  std::erase_if(closing_, [&](const auto& client) { return pump.pump(now, *client); });
   for (Attempt& attempt : attempts_) static_cast<void>(pump.pump(now, *attempt.client));
 }
 
-void ConnectionAttempts::collect_events(Attempt& attempt) {
+void ConnectionAttempts::collect_events(Instant now, Attempt& attempt) {
   while (auto event = attempt.client->poll_event()) {
-    if (std::holds_alternative<Confirmed>(*event) && !attempt.confirmed) {
+    if (const auto* connected = std::get_if<Connected>(&*event)) {
+      const auto admitted = roster_.roster()->admits(connected->peer, connected->serial);
+      if (admitted) continue;
+      attempt.client->close(now, "revoked");
+      closing_.push_back(std::move(attempt.client));
+      return drop(attempt, admitted.error());
+    }
+    if (std::holds_alternative<Confirmed>(*event)) {
       attempt.confirmed = true;
       outcomes_.push_back({attempt.step, std::nullopt});
       return;  // what follows belongs to whoever takes the client
     }
-    if (const auto* closed = std::get_if<ConnectionClosed>(&*event)) {
-      log_(LogLevel::kInfo, "natt.attempt.failed type=\"" + std::string(to_string(attempt.step)) + "\" reason=\"" +
-                                closed->error.message + "\"");
-      outcomes_.push_back({attempt.step, closed->error});
-      attempt.client.reset();
-      return;
-    }
+    if (const auto* closed = std::get_if<ConnectionClosed>(&*event)) return drop(attempt, closed->error);
   }
 }
 
-std::optional<ConnectionAttempts::Outcome> ConnectionAttempts::poll_outcome() {
+void ConnectionAttempts::drop(Attempt& attempt, const Error& error) {
+  log_(LogLevel::kInfo, "natt.attempt.failed type=\"" + std::string(to_string(attempt.step)) + "\" reason=\"" +
+                            error.message + "\"");
+  outcomes_.push_back({attempt.step, error});
+  attempt.client.reset();
+}
+
+std::optional<ConnectionAttempts::Outcome> ConnectionAttempts::poll_outcome(Instant now) {
   for (Attempt& attempt : attempts_) {
-    if (!attempt.confirmed) collect_events(attempt);
+    if (!attempt.confirmed) collect_events(now, attempt);
   }
   std::erase_if(attempts_, [](const Attempt& attempt) { return !attempt.client; });
   while (!outcomes_.empty()) {

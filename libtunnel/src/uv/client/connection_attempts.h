@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <natt/race.h>
+#include <natt/roster_store.h>
 #include <natt/spa/knocker.h>
 #include <natt/tunnel/client.h>
 #include <natt/tunnel/uv/packet_pump.h>
@@ -31,10 +32,13 @@ class ConnectionAttempts {
     PathId path;
   };
 
-  ConnectionAttempts(TlsContext& tls, spa::Knocker& knocker, Random& random, PeerExpectation gateway, LogSink log);
+  ConnectionAttempts(TlsContext& tls, spa::Knocker& knocker, Random& random, PeerExpectation gateway,
+                     const RosterStore& roster, LogSink log);
   ConnectionAttempts(const ConnectionAttempts&) = delete;
   ConnectionAttempts& operator=(const ConnectionAttempts&) = delete;
 
+  // For attempts started from now on; outlives them.
+  void set_knocker(spa::Knocker& knocker) { knocker_ = &knocker; }
   [[nodiscard]] Result<void> start(Instant now, ConnectionType step, PathId path);
   // Tells the gateway (the close is sent by the next pump) and forgets.
   void cancel(Instant now, ConnectionType step);
@@ -48,7 +52,7 @@ class ConnectionAttempts {
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   void pump(Instant now, PacketPump& pump);
   // Once per step: when one attempt succeeded, or the last one failed.
-  [[nodiscard]] std::optional<Outcome> poll_outcome();
+  [[nodiscard]] std::optional<Outcome> poll_outcome(Instant now);
   [[nodiscard]] bool uses(PathId path) const;
 
  private:
@@ -59,12 +63,14 @@ class ConnectionAttempts {
     bool confirmed = false;
   };
 
-  void collect_events(Attempt& attempt);
+  void collect_events(Instant now, Attempt& attempt);
+  void drop(Attempt& attempt, const Error& error);
 
   TlsContext& tls_;
-  spa::Knocker& knocker_;
+  spa::Knocker* knocker_;
   Random& random_;
   PeerExpectation gateway_;
+  const RosterStore& roster_;
   LogSink log_;
   std::vector<Attempt> attempts_;
   std::vector<std::unique_ptr<Client>> closing_;  // one last packet each

@@ -47,7 +47,7 @@ std::string describe_loss(const RaceCore::Lost& lost) {
 
 }  // namespace
 
-Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const Site& site, const Identity& gateway) {
+Result<std::unique_ptr<spa::Knocker>> GatewayLink::make_knocker(const Site& site, const Identity& gateway) {
   const RosterDevice* device = site.signaling.roster().find(gateway);
   if (device == nullptr || device->spa_keys.empty() || !device->mask_key) {
     return natt::fail(natt::Errc::kUnavailable, "the roster of site " + gateway.site + " lists no " + gateway.uri());
@@ -56,11 +56,23 @@ Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const Site& site, const I
   const auto pair = spa::PairKey::derive(site.options.spa_key.pair, {device->spa_keys.back().key},
                                          spa::DeviceId::of(self), spa::DeviceId::of(gateway), site.options.psk);
   if (!pair) return natt::fail(natt::Errc::kMalformed, "the SPA key of " + gateway.uri() + " is not a valid point");
-  auto knocker = std::make_unique<spa::Knocker>(
+  return std::make_unique<spa::Knocker>(
       spa::KnockerOptions{.device = self, .verifier = gateway, .mask = *device->mask_key,
                           .key_generation = site.options.spa_key.generation},
       *pair, site.random);
-  return std::unique_ptr<GatewayLink>(new GatewayLink(site, gateway, std::move(knocker)));
+}
+
+Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const Site& site, const Identity& gateway) {
+  auto knocker = make_knocker(site, gateway);
+  if (!knocker) return tl::unexpected(knocker.error());
+  return std::unique_ptr<GatewayLink>(new GatewayLink(site, gateway, std::move(*knocker)));
+}
+
+void GatewayLink::renew_key() {
+  auto knocker = make_knocker(site_, gateway_);
+  if (!knocker) return site_.options.log(LogLevel::kWarning, "natt.gateway.key reason=\"" + knocker.error().message + "\"");
+  knocker_ = std::move(*knocker);
+  attempts_.set_knocker(*knocker_);
 }
 
 GatewayLink::GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker)
@@ -68,7 +80,8 @@ GatewayLink::GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa
       gateway_(std::move(gateway)),
       knocker_(std::move(knocker)),
       negotiator_(site.options.credentials, site.signaling, site.driver, site.random, site.options.log, gateway_),
-      attempts_(site.tls, *knocker_, site.random, expectation_of(gateway_), site.options.log),
+      attempts_(site.tls, *knocker_, site.random, expectation_of(gateway_), site.signaling.store(),
+                site.options.log),
       streams_(site.listener, site.owner, site.options.log),
       backoff_(site.random) {}
 
@@ -99,6 +112,11 @@ std::vector<SocketAddress> GatewayLink::direct_addresses() const {
   if (const RosterDevice* device = site_.signaling.roster().find(gateway_)) add(device->addresses);
   add(directory_addresses_);
   return addresses;
+}
+
+void GatewayLink::start_race_if_listed(Instant now) {
+  if (site_.signaling.roster().find(gateway_) != nullptr) return start_race(now);
+  streams_.fail_waiting(now, "the gateway is not in the roster");
 }
 
 void GatewayLink::start_race(Instant now) {
@@ -190,14 +208,15 @@ void GatewayLink::on_won(Instant now, const RaceCore::Won& won) {
   since_ = now;
   packets_in_ = packets_out_ = 0;
   unanswered_since_.reset();
-  backoff_.reset();
   site_.driver.endpoint().use_path(now, path_);
   transition_to(State::kUp);
   site_.options.log(LogLevel::kInfo,
                     "natt.tunnel.open gateway=" + gateway_.uri() + " type=\"" + std::string(to_string(type_)) + "\"" +
                         (reason_ ? " relay_reason=" + std::string(to_string(*reason_)) : ""));
-  report(now, std::nullopt, false);
+  // In this order: the end of the negotiated session would take a report of the same id with it.
+  const auto broker = negotiator_.broker();
   if (type_ == ConnectionType::kDirect) negotiator_.end(now);
+  report(now, broker, false);
   streams_.handle_tunnel_up(*tunnel_);
   if (ip_ != nullptr) ip_->handle_tunnel_up(*tunnel_);
 }
@@ -344,7 +363,6 @@ void GatewayLink::on_tunnel_lost(Instant now, const std::string& reason) {
   report(now, std::nullopt, true);
   if (tunnel_) {
     tunnel_->close(now, reason);
-    static_cast<void>(site_.pump.pump(now, *tunnel_));
     site_.driver.endpoint().release_path(now, path_);
     retired_.push_back(std::move(tunnel_));
   }
@@ -353,26 +371,28 @@ void GatewayLink::on_tunnel_lost(Instant now, const std::string& reason) {
   negotiator_.end(now);
   unanswered_since_.reset();
   transition_to(State::kBackoff);
-  retry_at_ = now;  // at once: the loss is news, not a failure to connect
+  // At once when it had lasted: the loss is news then. A gateway that accepts and closes again is not hammered.
+  const bool lasted = now - since_ >= kLasted;
+  if (lasted) backoff_.reset();
+  retry_at_ = lasted ? now : now + backoff_.next_delay();
 }
 
 void GatewayLink::flush(Instant now) {
-  while (auto outcome = attempts_.poll_outcome()) handle_outcome(now, *outcome);
+  while (auto outcome = attempts_.poll_outcome(now)) handle_outcome(now, *outcome);
   drain_race(now);
   drain_tunnel(now);
   if (state_ == State::kBackoff && retry_at_ && now >= *retry_at_) transition_to(State::kIdle);
-  if (state_ == State::kIdle && is_needed()) start_race(now);
+  if (state_ == State::kIdle && is_needed()) start_race_if_listed(now);
   streams_.open_waiting(now);
+  if (tunnel_) watch_silence(now);
   pump(now);
   streams_.collect();
-  retired_.clear();
+  std::erase_if(retired_, [&](const auto& client) { return site_.pump.pump(now, *client); });
 }
 
 void GatewayLink::pump(Instant now) {
   attempts_.pump(now, site_.pump);
-  if (!tunnel_) return;
-  static_cast<void>(site_.pump.pump(now, *tunnel_));
-  watch_silence(now);
+  if (tunnel_) static_cast<void>(site_.pump.pump(now, *tunnel_));
 }
 
 void GatewayLink::fail(Instant now, const std::string& reason) {
@@ -387,9 +407,13 @@ void GatewayLink::fail(Instant now, const std::string& reason) {
 }
 
 void GatewayLink::close(Instant now) {
-  ip_ = nullptr;
   fail(now, "the client is stopping");
-  pump(now);
+  ip_ = nullptr;
+  for (const auto& client : retired_) static_cast<void>(site_.pump.pump(now, *client));
+}
+
+void GatewayLink::drop_tunnel(Instant now, const std::string& reason) {
+  if (state_ == State::kUp) on_tunnel_lost(now, reason);
 }
 
 SiteConnection GatewayLink::describe() const {

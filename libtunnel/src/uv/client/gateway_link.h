@@ -4,8 +4,9 @@
 // One gateway as a client sees it: races for a tunnel while somebody needs one, runs
 // streams and the IP tunnel over the winner, and starts again when it is lost.
 //
-//   kIdle --need--> kRacing --won--> kUp --lost--> kRacing (while needed) or kIdle
-//                      '--lost race--> kBackoff --time--> kRacing (while needed) or kIdle
+//   kIdle --need--> kRacing --won--> kUp --lost--.
+//     ^                '-----lost race------> kBackoff
+//     '------------------------time--------------'
 //
 // Resource type; everything borrowed outlives it.
 
@@ -61,7 +62,11 @@ class GatewayLink {
   // Packets only; may be called from inside a stream.
   void pump(Instant now);
   void close(Instant now);
-  // Revocation or roster: the gateway is no longer listed.
+  // Its certificate was revoked: what comes next has to show another one.
+  void drop_tunnel(Instant now, const std::string& reason);
+  // Its roster entry has changed: attempts to come use the new SPA key and mask.
+  void renew_key();
+  // The gateway is no longer listed.
   void fail(Instant now, const std::string& reason);
 
   [[nodiscard]] const Identity& gateway() const { return gateway_; }
@@ -69,14 +74,18 @@ class GatewayLink {
   [[nodiscard]] SiteConnection describe() const;
 
  private:
-  // A tunnel that sends and hears nothing for this long is dead (three probe time-outs of a bad link, and
-  // shorter than people wait).
-  static constexpr Duration kSilence = std::chrono::seconds(15);
+  // A tunnel that sends and hears nothing for this long is dead: two keepalives of 14 s, each with the probes that
+  // follow a loss.
+  static constexpr Duration kSilence = std::chrono::seconds(30);
+  // A tunnel that lasted this long was a success.
+  static constexpr Duration kLasted = std::chrono::seconds(5);
 
+  [[nodiscard]] static Result<std::unique_ptr<spa::Knocker>> make_knocker(const Site& site, const Identity& gateway);
   GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker);
   [[nodiscard]] bool is_needed() const { return wanted_ || streams_.waiting() > 0 || ip_ != nullptr; }
   [[nodiscard]] std::vector<SocketAddress> direct_addresses() const;
   void start_race(Instant now);
+  void start_race_if_listed(Instant now);
   void drain_race(Instant now);
   void handle_race_event(Instant now, const RaceCore::Event& event);
   void start_attempts(Instant now, ConnectionType step);

@@ -131,6 +131,11 @@ bool SessionNegotiator::handle_relay_grant(Instant now, const RelayGrantMessage&
   if (state_ != State::kAccepted || message.session != session_ || message.transport != RelayTransport::kUdp) {
     return false;
   }
+  if (!signaling_.may_relay(*broker_, message.relay)) {
+    log_(LogLevel::kWarning, "natt.relay.refused relay=" + message.relay.to_string() +
+                                 " reason=\"not an address of the broker\"");
+    return true;
+  }
   driver_.endpoint().add_relay(now, wall_now(), session_, message.relay, message.grant);
   driver_.flush(now);
   return true;

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include <natt/errc.h>
+#include <natt/uv/interface_addresses.h>
+#include <natt/uv/name_servers.h>
 
 #include "src/uv/client/gateway_link.h"
 
@@ -39,6 +41,7 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   void on_roster(Instant now, const RosterChange& change) override;
   void on_streams_progress(Instant now) override;
   void on_ip_progress(Instant now) override { on_streams_progress(now); }
+  [[nodiscard]] std::vector<IpAddress> outer_addresses() const override;
   void on_timer(Instant now) override;
 
   uv_loop_s& loop_;
@@ -58,7 +61,6 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
  private:
   [[nodiscard]] std::string choose_gateway() const;
   void handle_directory(Instant now, const GatewayDirectory& directory);
-  void update_outer_addresses();
 
   std::map<std::string, GatewayEntry> directory_;
   bool flushing_ = false;
@@ -143,7 +145,10 @@ void SiteClient::Impl::on_endpoint_event(Instant now, const EndpointEvent& event
     if (stun->error) options_.log(LogLevel::kWarning, "natt.stun.failed reason=\"" + stun->error->message + "\"");
   }
   for (const auto& [name, link] : links_) link->handle_endpoint_event(now, event);
-  flush(now);
+  if (ip_ && std::holds_alternative<LocalCandidatesChanged>(event)) ip_->check_routes_again();
+  // Endpoint events may come while a stream is on the stack: what follows waits for the next turn of the loop.
+  again_ = true;
+  timer_.arm(now);
 }
 
 void SiteClient::Impl::on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) {
@@ -166,13 +171,21 @@ void SiteClient::Impl::on_roster(Instant now, const RosterChange& change) {
     const auto link = removed.role == Role::kGateway ? links_.find(removed.name) : links_.end();
     if (link != links_.end()) link->second->fail(now, "the gateway has been revoked");
   }
-  update_outer_addresses();
+  for (const RevokedCertificate& revoked : change.revoked) {
+    const auto link = revoked.identity.role == Role::kGateway ? links_.find(revoked.identity.name) : links_.end();
+    if (link != links_.end()) link->second->drop_tunnel(now, "the gateway's certificate has been revoked");
+  }
+  for (const Identity& changed : change.changed) {
+    const auto link = changed.role == Role::kGateway ? links_.find(changed.name) : links_.end();
+    if (link != links_.end()) link->second->renew_key();
+  }
+  if (ip_) ip_->check_routes_again();
   listener_.on_roster(signaling_->store().documents());
 }
 
-void SiteClient::Impl::update_outer_addresses() {
-  if (!ip_) return;
-  std::vector<IpAddress> outer;
+std::vector<IpAddress> SiteClient::Impl::outer_addresses() const {
+  std::vector<IpAddress> outer = natt::uv::interface_addresses();
+  for (const IpAddress& server : natt::uv::name_servers()) outer.push_back(server);
   for (const RosterDevice& device : signaling_->roster().devices) {
     for (const SocketAddress& address : device.addresses) outer.push_back(address.ip);
   }
@@ -182,7 +195,7 @@ void SiteClient::Impl::update_outer_addresses() {
   for (const auto& [name, link] : links_) {
     if (const auto remote = link->describe().remote) outer.push_back(remote->ip);
   }
-  ip_->set_outer_addresses(std::move(outer));
+  return outer;
 }
 
 // Comes from inside streams: their packets go out at once, but events, which may end the very
@@ -211,7 +224,6 @@ void SiteClient::Impl::flush(Instant now) {
     std::vector<GatewayLink*> links;  // a handler may ask for a further gateway
     for (const auto& [name, link] : links_) links.push_back(link.get());
     for (GatewayLink* link : links) link->flush(now);
-    update_outer_addresses();
     auto unanswered = std::move(requests_without_gateway_);
     requests_without_gateway_.clear();
     for (const auto& [id, reason] : unanswered) listener_.on_stream_failed(now, id, {.status = 0, .reason = reason});

@@ -2,6 +2,7 @@
 #include <natt/tunnel/uv/gateway.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include <natt/errc.h>
@@ -83,6 +84,7 @@ class Gateway::Impl final : public EndpointDriver::Listener,
   void release(Instant now, Tunnel& tunnel);
   void send_registration(Instant now, BrokerIndex broker);
   void on_peer_absent(Instant now, const PeerAbsent& absent);
+  void ask_for_life(Instant now, const std::function<bool(const Tunnel&)>& concerned);
   void end_dead_tunnel(Instant now, ConnectionId id);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
@@ -126,7 +128,7 @@ Result<void> Gateway::Impl::open_signaling() {
 
 Result<void> Gateway::Impl::open_tunnel() {
   InitialVerifier::Options gate{.gateway = options_.credentials.identity(), .psk = options_.psk,
-                                .accept_from = wall_now()};
+                                .accept_from = wall_now(), .policy = policy_};
   for (const auto& key : options_.spa_keys) gate.keys.push_back(spa::KeyPair::from_secret(key.pair.secret()));
   auto verifier =
       InitialVerifier::make(std::move(gate), signaling_->roster(), driver_->endpoint(), random_, options_.log);
@@ -206,6 +208,11 @@ void Gateway::Impl::handle_server_event(Instant now, const ServerEvent& event) {
 }
 
 void Gateway::Impl::on_connected(Instant now, const ClientConnected& connected) {
+  if (const auto admitted = signaling_->roster().admits(connected.identity, connected.serial); !admitted) {
+    options_.log(LogLevel::kWarning, "natt.tunnel.refused client=" + connected.identity.uri() + " reason=\"" +
+                                         admitted.error().message + "\"");
+    return server_->close(now, connected.connection, "revoked");
+  }
   Tunnel& tunnel = tunnels_[connected.connection];
   tunnel = {.client = connected.identity, .path = connected.path, .session = std::nullopt, .since = now};
   driver_->endpoint().use_path(now, tunnel.path);
@@ -265,9 +272,19 @@ void Gateway::Impl::on_endpoint_event(Instant now, const EndpointEvent& event) {
     for (auto& [id, tunnel] : tunnels_) {
       if (tunnel.path == ready->path) bind_session(now, tunnel);
     }
+  } else if (const auto* lost = std::get_if<SessionPathLost>(&event)) {
+    ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.path == lost->path; });
   } else if (const auto* renewal = std::get_if<SessionRelayRenewal>(&event)) {
     sessions_->request_relay_renewal(now, *renewal);
   }
+}
+
+// The client may have moved on without a word that reached us: it keeps the tunnel by answering.
+void Gateway::Impl::ask_for_life(Instant now, const std::function<bool(const Tunnel&)>& concerned) {
+  for (const auto& [id, tunnel] : tunnels_) {
+    if (concerned(tunnel)) absence_->start(now, id);
+  }
+  timer_.arm(now);
 }
 
 void Gateway::Impl::on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) {
@@ -277,15 +294,16 @@ void Gateway::Impl::on_broker_event(Instant now, BrokerIndex broker, const Signa
   }
   if (const auto* batch = std::get_if<CandidateBatch>(&event)) sessions_->handle_candidates(now, *batch);
   if (const auto* grant = std::get_if<RelayGrantMessage>(&event)) sessions_->handle_relay_grant(now, *grant);
-  if (const auto* end = std::get_if<SessionEnd>(&event)) sessions_->handle_session_end(now, *end);
+  if (const auto* end = std::get_if<SessionEnd>(&event)) {
+    sessions_->handle_session_end(now, *end);
+    ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.session == end->session; });
+  }
   if (const auto* absent = std::get_if<PeerAbsent>(&event)) on_peer_absent(now, *absent);
   flush(now);
 }
 
 void Gateway::Impl::on_peer_absent(Instant now, const PeerAbsent& absent) {
-  for (const auto& [id, tunnel] : tunnels_) {
-    if (tunnel.client == absent.client) absence_->start(now, id);
-  }
+  ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.client == absent.client; });
 }
 
 void Gateway::Impl::end_dead_tunnel(Instant now, ConnectionId id) {
@@ -364,7 +382,7 @@ void Gateway::handle_policy_change(Instant now) {
     if (!impl_->policy_.knows(tunnel.client)) unknown.push_back(tunnel.client);
   }
   for (const Identity& client : unknown) impl_->end_client(now, client, "no entitlements");
-  impl_->streams_->handle_policy_change();
+  impl_->streams_->handle_policy_change(now);
   impl_->flush(now);
 }
 

@@ -73,7 +73,12 @@ void GatewaySessions::handle_candidates(Instant now, const CandidateBatch& batch
 }
 
 void GatewaySessions::handle_relay_grant(Instant now, const RelayGrantMessage& message) {
-  if (!sessions_.contains(message.session) || message.transport != RelayTransport::kUdp) return;
+  const auto found = sessions_.find(message.session);
+  if (found == sessions_.end() || message.transport != RelayTransport::kUdp) return;
+  if (!signaling_->may_relay(found->second.broker, message.relay)) {
+    return log_(LogLevel::kWarning, "natt.relay.refused relay=" + message.relay.to_string() +
+                                        " reason=\"not an address of the broker\"");
+  }
   driver_.endpoint().add_relay(now, wall_now(), message.session, message.relay, message.grant);
   driver_.flush(now);
 }

@@ -45,9 +45,12 @@ class GatewayStreams final : private StreamDial::Owner,
   void handle_datagrams(Instant now);
   // The connection is gone with all its streams.
   void drop_connection(ConnectionId connection);
+  // Look-ups one client may have under way: libuv has four threads for all of them.
+  static constexpr std::size_t kMaxLookupsPerClient = 16;
   // Frees what ended during the last events; not from inside an event.
   void collect();
-  void handle_policy_change();
+  // Ends streams, flows and dials that the policy no longer allows, and judges IP flows anew.
+  void handle_policy_change(Instant now);
   [[nodiscard]] std::size_t size() const;
 
  private:
@@ -58,12 +61,27 @@ class GatewayStreams final : private StreamDial::Owner,
   void on_flow_progress(Instant now) override { owner_.on_streams_progress(now); }
   void on_ip_progress(Instant now) override { owner_.on_streams_progress(now); }
 
-  void open_tcp(Instant now, const Request& request);
-  void open_udp(Instant now, const Request& request);
+  // What a stream is for, to judge it again when the policy changes.
+  struct OpenStream {
+    Identity client;
+    Protocol protocol = Protocol::kTcp;
+    Authority target;
+    // The address in use; absent while the name is being resolved or dialled.
+    std::optional<IpAddress> address;
+    // The client has finished before the target was dialled.
+    bool finished = false;
+  };
+
+  // Asks for the target's addresses, unless the stream has ended meanwhile.
+  void resolve(Instant now, const Request& request);
+  void on_resolved(Instant now, const Request& request, const std::vector<IpAddress>& addresses);
+  void start_dial(Instant now, const Request& request, const std::vector<IpAddress>& addresses);
+  void start_flow(const Request& request, const std::vector<IpAddress>& addresses);
   void open_tunnel(const Request& request);
-  void start_flow(Instant now, const Request& request, const std::vector<IpAddress>& resolved);
+  [[nodiscard]] bool still_allowed(const OpenStream& stream) const;
   void deny(const Request& request, int status, const std::string& reason);
   void forget(StreamId stream);
+  void end_dial(StreamId stream);
 
   uv_loop_s& loop_;
   Server& server_;
@@ -74,7 +92,7 @@ class GatewayStreams final : private StreamDial::Owner,
   std::map<StreamId, std::unique_ptr<StreamDial>> dials_;
   std::map<StreamId, std::unique_ptr<StreamBridge>> bridges_;
   std::map<StreamId, std::unique_ptr<UdpFlow>> flows_;
-  std::map<StreamId, Identity> clients_;  // of dials and bridges, for the log
+  std::map<StreamId, OpenStream> open_;  // every stream from its request on
   std::vector<std::unique_ptr<StreamDial>> ended_dials_;
   std::vector<std::unique_ptr<StreamBridge>> ended_bridges_;
   std::unique_ptr<IpService> ip_;

@@ -43,6 +43,7 @@ Result<std::unique_ptr<InitialVerifier>> InitialVerifier::make(Options options, 
 InitialVerifier::InitialVerifier(Options options, const spa::MaskKey& mask, const Endpoint& endpoint, Random& random,
                                  LogSink log)
     : gateway_(options.gateway),
+      policy_(options.policy),
       log_(log),
       endpoint_(endpoint),
       connection_ids_(random),
@@ -68,6 +69,7 @@ std::optional<Admission> InitialVerifier::admit(Instant now, const InitialInfo& 
   const auto grant = verifier_.verify_initial(now, wall, quic, *source);
   if (!grant) return std::nullopt;
   const Identity& client = *grant->identity;
+  if (!policy_.knows(client)) return std::nullopt;
   return Admission{.identity = client,
                    .expectation = {.site = client.site, .role = Role::kClient, .identity = client},
                    .wall_now = wall};

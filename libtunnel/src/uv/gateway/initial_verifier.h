@@ -10,6 +10,7 @@
 #include <natt/spa/connection_id.h>
 #include <natt/spa/verifier.h>
 #include <natt/tunnel/initial_gate.h>
+#include <natt/tunnel/uv/gateway_policy.h>
 
 namespace natt::tunnel::uv {
 
@@ -21,6 +22,8 @@ class InitialVerifier final : public InitialGate {
     spa::SitePsk psk;
     // Frames of before this are refused: the nonces of a former run are not remembered.
     WallTime accept_from;
+    // Asked last: a client that may reach nothing gets no handshake. Outlives the verifier.
+    const GatewayPolicy& policy;
   };
 
   // kRevoked when the roster does not list this gateway with a mask key.
@@ -46,6 +49,7 @@ class InitialVerifier final : public InitialGate {
   void put_device(const Roster& roster, const Identity& identity);
 
   Identity gateway_;
+  const GatewayPolicy& policy_;
   LogSink log_;
   const Endpoint& endpoint_;
   spa::ConnectionIdKey connection_ids_;

@@ -42,10 +42,18 @@ std::optional<IpAddress> IpPool::pick(const IpPrefix& pool, const Identity& clie
   return std::nullopt;
 }
 
+std::optional<IpAddress> IpPool::owned(const IpPrefix& pool, const Identity& client) const {
+  for (const auto& [address, owner] : owners_) {
+    if (owner == client && pool.contains(address)) return address;
+  }
+  return std::nullopt;
+}
+
 std::vector<IpPrefix> IpPool::assign(const Identity& client) {
   std::vector<IpPrefix> assigned;
   for (const IpPrefix& pool : pools_) {
-    const auto address = pick(pool, client);
+    auto address = owned(pool, client);
+    if (!address) address = pick(pool, client);
     if (!address) continue;
     owners_.emplace(*address, client);
     assigned.push_back({*address, 128});

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Tunnel addresses for clients, one per client and family, out of the configured pools. A
-// client that comes back soon gets the address it had. Value-like owner, one thread.
+// Tunnel addresses for clients, one per client and pool however many tunnels it has. A
+// client that comes back gets the address it had, unless somebody else needed it. Value-like owner, one thread.
 
 #include <map>
 #include <optional>
@@ -26,6 +26,7 @@ class IpPool {
 
  private:
   [[nodiscard]] std::optional<IpAddress> pick(const IpPrefix& pool, const Identity& client) const;
+  [[nodiscard]] std::optional<IpAddress> owned(const IpPrefix& pool, const Identity& client) const;
   [[nodiscard]] bool is_taken(const IpAddress& address) const { return owners_.contains(address); }
 
   std::vector<IpPrefix> pools_;

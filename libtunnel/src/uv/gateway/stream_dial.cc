@@ -7,28 +7,19 @@
 namespace natt::tunnel::uv {
 
 StreamDial::StreamDial(uv_loop_s& loop, const GatewayPolicy& policy, Identity client, StreamId stream,
-                       Authority target, Owner& owner)
+                       Authority target, std::vector<IpAddress> addresses, Owner& owner)
     : loop_(loop),
-      resolver_(loop),
       policy_(policy),
       client_(std::move(client)),
       stream_(stream),
       target_(std::move(target)),
-      owner_(owner) {}
+      owner_(owner),
+      addresses_(std::move(addresses)) {}
 
 StreamDial::~StreamDial() = default;
 
 void StreamDial::start(Instant now) {
-  if (const auto literal = target_.ip()) return check(now, {*literal});
-  const auto asked = resolver_.resolve(target_.host, [this](const Result<std::vector<IpAddress>>& addresses) {
-    if (addresses) return check(natt::uv::now(), *addresses);
-    owner_.on_dial_failed(natt::uv::now(), stream_, kBadGateway, addresses.error().message);
-  });
-  if (!asked) owner_.on_dial_failed(now, stream_, kBadGateway, asked.error().message);
-}
-
-void StreamDial::check(Instant now, const std::vector<IpAddress>& resolved) {
-  GatewayPolicy::Verdict verdict = policy_.check_stream(client_, Protocol::kTcp, target_, resolved);
+  GatewayPolicy::Verdict verdict = policy_.check_stream(client_, Protocol::kTcp, target_, addresses_);
   if (!verdict.allowed) return owner_.on_dial_failed(now, stream_, kForbidden, verdict.reason);
   addresses_ = std::move(verdict.addresses);
   dial_next(now);

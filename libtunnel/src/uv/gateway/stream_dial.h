@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Opens the TCP connection that a client asked for: resolve once, check, dial only what
-// the policy returned, one address after the other. Resource type; destroying cancels.
+// Opens the TCP connection that a client asked for: checks what the name resolved to, and
+// dials only what the policy returned, one address after the other. Resource type; destroying cancels.
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <natt/tunnel/uv/gateway_policy.h>
-#include <natt/uv/resolver.h>
 #include <natt/uv/tcp_connection.h>
 
 namespace natt::tunnel::uv {
@@ -29,8 +28,9 @@ class StreamDial final : private natt::uv::TcpConnection::Listener {
     virtual void on_dial_failed(Instant now, StreamId stream, int status, const std::string& reason) = 0;
   };
 
+  // `addresses` is what the target's name resolved to, or the address that was asked for.
   StreamDial(uv_loop_s& loop, const GatewayPolicy& policy, Identity client, StreamId stream, Authority target,
-             Owner& owner);
+             std::vector<IpAddress> addresses, Owner& owner);
   ~StreamDial() override;
   StreamDial(const StreamDial&) = delete;
   StreamDial& operator=(const StreamDial&) = delete;
@@ -48,11 +48,9 @@ class StreamDial final : private natt::uv::TcpConnection::Listener {
   void on_drained(Instant) override {}
   void on_closed(Instant now, const Error& error) override;
 
-  void check(Instant now, const std::vector<IpAddress>& resolved);
   void dial_next(Instant now);
 
   uv_loop_s& loop_;
-  natt::uv::Resolver resolver_;
   const GatewayPolicy& policy_;
   Identity client_;
   StreamId stream_;

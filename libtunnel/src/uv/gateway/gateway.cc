@@ -295,8 +295,11 @@ void Gateway::Impl::on_broker_event(Instant now, BrokerIndex broker, const Signa
   if (const auto* batch = std::get_if<CandidateBatch>(&event)) sessions_->handle_candidates(now, *batch);
   if (const auto* grant = std::get_if<RelayGrantMessage>(&event)) sessions_->handle_relay_grant(now, *grant);
   if (const auto* end = std::get_if<SessionEnd>(&event)) {
-    sessions_->handle_session_end(now, *end);
     ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.session == end->session; });
+    sessions_->handle_session_end(now, *end);
+    for (auto& [id, tunnel] : tunnels_) {
+      if (tunnel.session && !driver_->endpoint().has_session(*tunnel.session)) tunnel.session.reset();
+    }
   }
   if (const auto* absent = std::get_if<PeerAbsent>(&event)) on_peer_absent(now, *absent);
   flush(now);

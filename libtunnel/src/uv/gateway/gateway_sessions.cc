@@ -87,8 +87,11 @@ void GatewaySessions::handle_session_end(Instant now, const SessionEnd& message)
   const auto found = sessions_.find(message.session);
   if (found == sessions_.end()) return;
   found->second.ended_by_client = true;
-  // The signaling of a session may end before its tunnel does (a broker restart): the tunnel decides.
-  if (found->second.tunnels == 0) end(now, message.session, SessionEndReason::kClosed);
+  // A client closes the session when it needs none of it: the tunnel is gone, or runs directly. For any other reason
+  // (its signaling is lost) a tunnel decides.
+  if (message.reason == SessionEndReason::kClosed || found->second.tunnels == 0) {
+    end(now, message.session, SessionEndReason::kClosed);
+  }
 }
 
 void GatewaySessions::trickle(Instant now) {

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds, runs every test, and ends with one line:
+#
+#   N passed, M failed
+#
+#   tests/run.sh [STAGE...]     stages: dev asan clang install lab (default: all, in this order)
+#
+# A build that fails counts as one failed test, and the stages that do not need it go on.
+#   NATT_JOBS        parallel compilations and tests (all processors)
+#   NATT_LAB_BYTES   octets of each bulk transfer in the laboratory (64 MiB)
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$top"
+readonly top jobs=${NATT_JOBS:-$(nproc)}
+
+passed=0
+failed=0
+timings=()
+
+say() { printf '\n== %s\n' "$*"; }
+
+count() {
+  passed=$((passed + $1))
+  failed=$((failed + $2))
+}
+
+# Runs a stage, remembers how long it took, and turns an unexpected end into a failure.
+stage() {
+  local name=$1 start=$SECONDS
+  say "$name"
+  "stage_$name" || { echo "stage $name failed"; count 0 1; }
+  timings+=("$name $((SECONDS - start)) s")
+}
+
+# The last line `N passed, M failed` of a test program's output; anything else is one failure.
+count_from() {
+  local line
+  line=$(tail -n 1 "$1")
+  if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+    count "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+  else
+    echo "no result line at the end of this test program's output"
+    count 0 1
+  fi
+}
+
+configure() {
+  local preset=$1 tarball
+  shift
+  local -a options=("$@")
+  command -v ccache >/dev/null &&
+    options+=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  # One download serves all builds.
+  tarball=$(find "$top"/build/*/_ngtcp2 -maxdepth 1 -name 'ngtcp2_*.orig.tar.xz' 2>/dev/null | sort | head -n 1 || true)
+  [[ -n $tarball ]] && options+=("-DNATT_NGTCP2_TARBALL=$tarball")
+  mkdir -p "build/$preset"
+  cmake --preset "$preset" "${options[@]}" >"build/$preset/configure.log" 2>&1 || {
+    cat "build/$preset/configure.log"
+    return 1
+  }
+}
+
+# build PRESET [CMAKE OPTION...]
+build() {
+  configure "$@" && cmake --build "build/$1" --parallel "$jobs" -- --quiet
+}
+
+run_ctest() {
+  local preset=$1 log=build/$1/ctest.log
+  ctest --preset "$preset" --parallel "$jobs" --no-tests=error 2>&1 | tee "$log" | sed '/ Passed /d' || true
+  local line
+  line=$(grep -E 'tests passed, [0-9]+ tests? failed out of [0-9]+' "$log") || { count 0 1; return; }
+  [[ $line =~ ([0-9]+)\ tests?\ failed\ out\ of\ ([0-9]+) ]]
+  count $((BASH_REMATCH[2] - BASH_REMATCH[1])) "${BASH_REMATCH[1]}"
+}
+
+stage_dependencies() { cmake/install_dependencies.sh test; }
+stage_dev() { build dev && run_ctest dev; }
+stage_asan() { build asan && run_ctest asan; }
+
+# The libraries and programs with the other compiler, warnings as errors.
+stage_clang() {
+  build clang -DNATT_BUILD_TESTS=OFF -DNATT_BUILD_BENCH=OFF -DNATT_BUILD_EXAMPLES=OFF && count 1 0
+}
+
+stage_install() {
+  tests/install/run.sh build/dev 2>&1 | tee build/install.log || true
+  count_from build/install.log
+}
+
+stage_lab() {
+  local file log
+  for file in tests/lab/test_*.py; do
+    echo "-- $file"
+    log=build/$(basename "$file" .py).log
+    python3 "$file" 2>&1 | tee "$log" || true
+    count_from "$log"
+  done
+}
+
+stages=("$@")
+[[ ${#stages[@]} -eq 0 ]] && stages=(dev asan clang install lab)
+for each in "${stages[@]}"; do
+  declare -F "stage_$each" >/dev/null || { echo "unknown stage '$each': dev asan clang install lab" >&2; exit 2; }
+done
+mkdir -p build
+stage dependencies
+for each in "${stages[@]}"; do stage "$each"; done
+
+say "times"
+printf '%s\n' "${timings[@]}" "all $SECONDS s"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[[ $failed -eq 0 ]]

@@ -68,7 +68,7 @@ ByteBuffer answer_to(ByteBuffer packet) {
 
 TEST_CASE("tun: packets go both ways between the host and the device", "[tunnel][tun]") {
   PrivateNetwork network;
-  if (!network.entered()) SKIP("needs the privilege to make a network namespace");
+  if (!network.entered()) FAIL("needs the privilege to make a network namespace");
   UvLoop loop;
   Recorder recorder;
   auto device = TunDevice::open(&loop.get(), {.name = "natt0"}, recorder);
@@ -104,7 +104,7 @@ TEST_CASE("tun: packets go both ways between the host and the device", "[tunnel]
 
 TEST_CASE("tun: destroying the device from inside its own listener is quiet and removes it", "[tunnel][tun]") {
   PrivateNetwork network;
-  if (!network.entered()) SKIP("needs the privilege to make a network namespace");
+  if (!network.entered()) FAIL("needs the privilege to make a network namespace");
   UvLoop loop;
   Recorder recorder;
   auto opened = TunDevice::open(&loop.get(), {.name = "natt1"}, recorder);
@@ -125,7 +125,7 @@ TEST_CASE("tun: destroying the device from inside its own listener is quiet and 
 
 TEST_CASE("tun: errors say what to do", "[tunnel][tun]") {
   PrivateNetwork network;
-  if (!network.entered()) SKIP("needs the privilege to make a network namespace");
+  if (!network.entered()) FAIL("needs the privilege to make a network namespace");
   UvLoop loop;
   Recorder recorder;
   const auto bad = TunDevice::open(&loop.get(), {.name = "a/b"}, recorder);
@@ -146,7 +146,7 @@ TEST_CASE("tun: errors say what to do", "[tunnel][tun]") {
 
 TEST_CASE("tun: without the privilege the error names the capability", "[tunnel][tun]") {
   PrivateNetwork network;
-  if (!network.entered() || getuid() != 0) SKIP("needs to be root to give up being it");
+  if (!network.entered() || getuid() != 0) FAIL("needs to be root to give up being it");
   UvLoop loop;
   Recorder recorder;
   REQUIRE(seteuid(65534) == 0);

@@ -245,7 +245,7 @@ TEST_CASE("udp socket: what cannot be sent says so and does no harm", "[natt][uv
 TEST_CASE("udp socket: a full socket is reported, and again when there is room", "[natt][uv]") {
   // Loopback never fills a sender. Packets that wait for ARP do: 10.9.9.2 is nobody until it is said to be.
   test::PrivateNetwork network;
-  if (!network.entered()) SKIP("needs the right to make a network namespace");
+  if (!network.entered()) FAIL("needs the right to make a network namespace");
   REQUIRE(test::run("ip link add v0 type veth peer name v1"));
   REQUIRE(test::run("ip address add 10.9.9.1/24 dev v0"));
   REQUIRE(test::run("ip link set v0 up && ip link set v1 up"));
@@ -276,7 +276,7 @@ TEST_CASE("udp socket: a full socket is reported, and again when there is room",
 
 TEST_CASE("udp socket: a route that refuses segmentation gets plain datagrams", "[natt][uv]") {
   test::PrivateNetwork network;
-  if (!network.entered()) SKIP("needs the right to make a network namespace");
+  if (!network.entered()) FAIL("needs the right to make a network namespace");
   // A datagram above the link's MTU is refused as a segment and as a packet: lost, and no verdict on the route.
   REQUIRE(test::run("ip link set lo up mtu 1280"));
   test::UvLoop loop;

@@ -4,7 +4,7 @@
 #
 #   N passed, M failed
 #
-#   tests/run.sh [STAGE...]     stages: dev asan clang install lab (default: all, in this order)
+#   tests/run.sh [STAGE...]     stages: dev asan install lab (default: these, in this order), clang
 #
 # A build that fails counts as one failed test, and the stages that do not need it go on.
 #   NATT_JOBS        parallel compilations and tests (all processors)
@@ -80,7 +80,8 @@ stage_dependencies() { cmake/install_dependencies.sh test; }
 stage_dev() { build dev && run_ctest dev; }
 stage_asan() { build asan && run_ctest asan; }
 
-# The libraries and programs with the other compiler, warnings as errors.
+# The release flags of the other compiler. By default the sanitizer build stands for clang: it compiles everything with
+# clang and warnings as errors.
 stage_clang() {
   build clang -DNATT_BUILD_TESTS=OFF -DNATT_BUILD_BENCH=OFF -DNATT_BUILD_EXAMPLES=OFF && count 1 0
 }
@@ -101,7 +102,7 @@ stage_lab() {
 }
 
 stages=("$@")
-[[ ${#stages[@]} -eq 0 ]] && stages=(dev asan clang install lab)
+[[ ${#stages[@]} -eq 0 ]] && stages=(dev asan install lab)
 for each in "${stages[@]}"; do
   declare -F "stage_$each" >/dev/null || { echo "unknown stage '$each': dev asan clang install lab" >&2; exit 2; }
 done

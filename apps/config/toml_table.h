@@ -14,9 +14,9 @@
 #include <string_view>
 #include <vector>
 
-#include <toml++/toml.h>
-
 #include <natt/error.h>
+
+#include "apps/config/toml.h"
 
 namespace natt::config {
 

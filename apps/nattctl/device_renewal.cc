@@ -5,8 +5,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
+#include "apps/config/toml.h"
 #include "apps/config/toml_table.h"
 #include "apps/nattctl/device_file.h"
 #include "apps/nattctl/toml_values.h"

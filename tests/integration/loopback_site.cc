@@ -6,16 +6,23 @@ namespace {
 
 const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
 
-// A UDP and TCP port that is free right now; the roster has to name it before the program binds it.
-std::uint16_t free_port(uv_loop_t& loop) {
-  struct Nothing final : uv::UdpSocket::Listener {
+// A UDP and TCP port that is free right now; the roster has to name it before the program binds it. Below the range
+// from which the kernel takes ports for others in the meantime.
+std::uint16_t free_port(uv_loop_t& loop, Random& random) {
+  struct Nothing final : uv::UdpSocket::Listener, uv::TcpListener::Listener {
     void on_train(Instant, const uv::ReceivedTrain&) override {}
     void on_receive_done(Instant) override {}
     void on_writable(Instant) override {}
+    void on_connection(Instant, std::unique_ptr<uv::TcpConnection>) override {}
   } nothing;
-  auto socket = uv::UdpSocket::open(loop, {.bind = {kLoopback, 0}}, nothing);
-  REQUIRE(socket);
-  return (*socket)->local_address().port;
+  for (int tries = 0; tries < 100; ++tries) {
+    const auto port = static_cast<std::uint16_t>(15'000 + random.uniform(15'000));
+    const auto udp = uv::UdpSocket::open(loop, {.bind = {kLoopback, port}}, nothing);
+    const auto tcp = uv::TcpListener::open(loop, {.bind = {kLoopback, port}}, nothing);
+    if (udp && tcp) return port;
+  }
+  FAIL("no free port");
+  return 0;
 }
 
 }  // namespace
@@ -87,8 +94,8 @@ LoopbackSite::LoopbackSite(Options options) : options_(options) {
   REQUIRE(authority);
   authority_ = std::move(*authority);
   psk_ = spa::SitePsk(random.bytes<32>());
-  broker_port_ = free_port(loop.get());
-  gateway_port_ = free_port(loop.get());
+  broker_port_ = free_port(loop.get(), random);
+  gateway_port_ = free_port(loop.get(), random);
   loop.run_turns();
   add_device(Role::kBroker, "b1");
   add_device(Role::kGateway, "gw1");

@@ -259,7 +259,7 @@ class UnknownKeys(HostileTest):
 
     def start_stranger(self, site, folder_site, name):
         """Runs a client on the stranger's host for a while, with a forward somebody uses."""
-        process = folder_site.start(f"client-{name}", site.lab.stranger, ready=False)
+        process = folder_site.start(f"client-{name}", site.lab.stranger)
         with contextlib.suppress(OSError):
             fetch.get(site.lab.stranger, WEB_PORT, timeout=8)
         self.assertIsNone(process.poll(), process.text())

@@ -101,16 +101,23 @@ stage_lab() {
   done
 }
 
-stages=("$@")
-[[ ${#stages[@]} -eq 0 ]] && stages=(dev asan install lab)
-for each in "${stages[@]}"; do
-  declare -F "stage_$each" >/dev/null || { echo "unknown stage '$each': dev asan clang install lab" >&2; exit 2; }
-done
-mkdir -p build
-stage dependencies
-for each in "${stages[@]}"; do stage "$each"; done
+# Read to the end before it runs: the file may change meanwhile.
+main() {
+  local -a stages=("$@")
+  [[ ${#stages[@]} -eq 0 ]] && stages=(dev asan install lab)
+  local each
+  for each in "${stages[@]}"; do
+    declare -F "stage_$each" >/dev/null || { echo "unknown stage '$each': dev asan clang install lab" >&2; exit 2; }
+  done
+  mkdir -p build
+  stage dependencies
+  for each in "${stages[@]}"; do stage "$each"; done
 
-say "times"
-printf '%s\n' "${timings[@]}" "all $SECONDS s"
-printf '%d passed, %d failed\n' "$passed" "$failed"
-[[ $failed -eq 0 ]]
+  say "times"
+  printf '%s\n' "${timings[@]}" "all $SECONDS s"
+  printf '%d passed, %d failed\n' "$passed" "$failed"
+  [[ $failed -eq 0 ]] || exit 1
+  exit 0
+}
+
+main "$@"

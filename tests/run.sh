@@ -107,7 +107,7 @@ main() {
   [[ ${#stages[@]} -eq 0 ]] && stages=(dev asan install lab)
   local each
   for each in "${stages[@]}"; do
-    declare -F "stage_$each" >/dev/null || { echo "unknown stage '$each': dev asan clang install lab" >&2; exit 2; }
+    declare -F "stage_$each" >/dev/null || { echo "unknown stage '$each': dev asan clang install lab" >&2; return 2; }
   done
   mkdir -p build
   stage dependencies
@@ -116,8 +116,7 @@ main() {
   say "times"
   printf '%s\n' "${timings[@]}" "all $SECONDS s"
   printf '%d passed, %d failed\n' "$passed" "$failed"
-  [[ $failed -eq 0 ]] || exit 1
-  exit 0
+  [[ $failed -eq 0 ]]
 }
 
-main "$@"
+main "$@"; exit

@@ -9,6 +9,7 @@
 # A build that fails counts as one failed test, and the stages that do not need it go on.
 #   NATT_JOBS        parallel compilations and tests (all processors)
 #   NATT_LAB_BYTES   octets of each bulk transfer in the laboratory (64 MiB)
+# shellcheck disable=SC2317  # Stages are called by name.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

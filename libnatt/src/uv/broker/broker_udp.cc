@@ -32,7 +32,7 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
 
 Result<std::unique_ptr<BrokerUdp>> BrokerUdp::open(uv_loop_s& loop, const Options& options, StunServer& stun,
                                                    RelayServer& relay, spa::VerifierGroup& verifiers) {
-  std::unique_ptr<BrokerUdp> udp(new BrokerUdp(loop, stun, relay, verifiers));
+  std::unique_ptr<BrokerUdp> udp(new BrokerUdp(loop, stun, relay, verifiers, options.knocks));
   if (auto opened = udp->main_->open(loop, {options.address, options.port}); !opened) {
     return tl::unexpected(opened.error());
   }
@@ -45,8 +45,14 @@ Result<std::unique_ptr<BrokerUdp>> BrokerUdp::open(uv_loop_s& loop, const Option
   return udp;
 }
 
-BrokerUdp::BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa::VerifierGroup& verifiers)
-    : stun_(stun), relay_(relay), verifiers_(verifiers), timer_(loop, *this), main_(std::make_unique<Port>(*this)) {}
+BrokerUdp::BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa::VerifierGroup& verifiers,
+                     KnockListener* knocks)
+    : stun_(stun),
+      relay_(relay),
+      verifiers_(verifiers),
+      knocks_(knocks),
+      timer_(loop, *this),
+      main_(std::make_unique<Port>(*this)) {}
 
 BrokerUdp::~BrokerUdp() = default;
 
@@ -102,9 +108,11 @@ void BrokerUdp::handle_stun(Instant now, Port& port, const ReceivedTrain& train,
 void BrokerUdp::handle_knock(Instant now, const ReceivedTrain& train, ByteView datagram) {
   const auto frame = spa::parse_udp_carrier(datagram);
   if (!frame) return;
-  // The grant is the verifier's record for now: TCP carries its own frame on every connection.
   const spa::KnockContext context{.port = port(), .binding = {}, .source = train.from.ip};
-  if (verifiers_.verify(now, wall_now(), spa::Transport::kUdp, *frame, context)) ++knocks_granted_;
+  const auto grant = verifiers_.verify(now, wall_now(), spa::Transport::kUdp, *frame, context);
+  if (!grant) return;
+  ++knocks_granted_;
+  if (knocks_ != nullptr) knocks_->on_knock(now, *grant, train.from);
 }
 
 }  // namespace natt::uv

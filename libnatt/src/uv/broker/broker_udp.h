@@ -9,6 +9,7 @@
 #include <array>
 #include <memory>
 
+#include <natt/knock_listener.h>
 #include <natt/relay_server.h>
 #include <natt/spa/verifier_group.h>
 #include <natt/stun_server.h>
@@ -23,6 +24,7 @@ class BrokerUdp final : private Timer::Listener {
     IpAddress address;
     std::uint16_t port = 443;
     std::uint16_t dns_port = 53;  // 0: none
+    KnockListener* knocks = nullptr;  // outlives this
   };
 
   [[nodiscard]] static Result<std::unique_ptr<BrokerUdp>> open(uv_loop_s& loop, const Options& options,
@@ -39,7 +41,8 @@ class BrokerUdp final : private Timer::Listener {
 
  private:
   class Port;
-  BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa::VerifierGroup& verifiers);
+  BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa::VerifierGroup& verifiers,
+            KnockListener* knocks);
   void on_timer(Instant now) override;
   void on_train(Instant now, Port& port, const ReceivedTrain& train);
   void handle_datagram(Instant now, Port& port, const ReceivedTrain& train, ByteView datagram);
@@ -50,6 +53,7 @@ class BrokerUdp final : private Timer::Listener {
   StunServer& stun_;
   RelayServer& relay_;
   spa::VerifierGroup& verifiers_;
+  KnockListener* knocks_;
   Timer timer_;
   std::unique_ptr<Port> main_;
   std::unique_ptr<Port> dns_;

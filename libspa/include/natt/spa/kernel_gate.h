@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The first of the checks of docs/WIRE.md section 1.3, done in the kernel: eBPF programs on
+// the UDP sockets and the TCP listener let through what may be meant for us (hint known and
+// P right, or a SipHash tag of ours) and drop everything else before it reaches a queue.
+// A dropped SYN is not answered at all: the port does not exist for strangers. User space
+// goes on checking everything: a socket filter runs once per GRO train.
+//
+// An interface, so that libraries use a gate without linking libbpf; open_kernel_gate is in
+// natt::spa_gate. Needs Linux 5.12 and CAP_BPF, nothing else, and from Linux 5.19 on only
+// while open_kernel_gate runs. Resource type of one thread.
+//
+//   auto gate = open_kernel_gate({.max_keys = ...});       // an error says why there is none: carry on without
+//   auto listener = (*gate)->add_verifier(mask);           // -> VerifierOptions::hint_listener
+//   verifier.handle_timeout(...); (*gate)->flush();        // before the first packet, and after each change
+//   (*gate)->attach(fd, GateSocket::kBrokerUdp);           // listeners: between bind and listen
+//   accepted: setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER) // connections inherit the filter
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include <natt/address.h>
+#include <natt/error.h>
+#include <natt/secret.h>
+#include <natt/spa/connection_id.h>
+#include <natt/spa/hint_listener.h>
+#include <natt/spa/keys.h>
+#include <natt/time.h>
+
+namespace natt::spa {
+
+// What a program expects on a socket.
+enum class GateSocket : std::uint8_t {
+  kBrokerUdp,  // DTLS-shaped knocks, STUN, relay frames
+  kBrokerDns,  // DNS-shaped knocks, STUN
+  kTunnelUdp,  // a gateway's: DTLS-shaped knocks, QUIC Initials and connection ids, STUN, relay frames
+  kTcpSyn,     // listener: SYNs that carry an SPA hello record (`tcp_visibility = syn`)
+  kTcpIp,      // listener: those, and SYNs from sources that allow_source named (`tcp_visibility = ip`)
+};
+inline constexpr std::size_t kGateSocketCount = 5;
+
+// What became of a packet.
+enum class GateVerdict : std::uint8_t {
+  kKnock,         // passed: hint and P right
+  kInitial,       // passed: the token's hint and P right
+  kConnectionId,  // passed: a connection id of ours
+  kStun,          // passed: the transaction id has the tag of one of the keys
+  kRelay,         // passed: shaped as a relay frame that this end takes
+  kSyn,           // passed: SYN with a frame
+  kSource,        // passed: SYN from a source that is allowed
+  kFlow,          // passed: further packet of a connection whose SYN has passed
+  kUnchecked,     // passed: a knock's shape with an unknown hint, while not every key fits (see complete())
+  kNoShape,       // dropped: nothing that this socket takes
+  kUnknownHint,   // dropped: knock, Initial or SYN of a stranger
+  kBadPrefilter,  // dropped: the hint is known, P is not
+  kCopy,          // dropped: a frame that came before, or whose P another (IP, port) has shown on TCP
+  kForeignId,     // dropped: QUIC with a connection id that is not ours
+  kBadStunTag,    // dropped: STUN with a transaction id that is not ours
+  kBadRelay,      // dropped: first octet of a relay frame, but none that this end takes
+  kBareSyn,       // dropped: SYN without a frame, from no source that is allowed
+  kSynBudget,     // dropped: more SYNs of one device than it may send
+  kStray,         // dropped: no SYN, and no connection known: ACK, FIN, Xmas and null scans
+};
+inline constexpr std::size_t kGateVerdictCount = 19;
+[[nodiscard]] std::string_view to_string(GateVerdict verdict);  // "knock", ... : stable names for metrics
+[[nodiscard]] constexpr bool passes(GateVerdict verdict) { return verdict < GateVerdict::kNoShape; }
+
+struct KernelGateOptions {
+  // Device keys that fit, over all verifiers; each takes an entry per slot and verifier key. Kernel memory is
+  // taken at once: about 350 octets a key. Past it the gate lets knocks with unknown hints through to user space.
+  std::size_t max_keys = 16'384;
+  // SYNs that one key of a device may send in a second; a gateway joins a relay leg over TCP per session.
+  std::uint32_t syns_per_second = 256;
+};
+
+struct KernelGateStats {
+  std::array<std::uint64_t, kGateVerdictCount> packets{};
+  std::size_t hints = 0;  // in the kernel now
+  bool complete = true;   // false: there were more keys than max_keys
+
+  [[nodiscard]] std::uint64_t count(GateVerdict verdict) const { return packets[static_cast<std::size_t>(verdict)]; }
+};
+
+class KernelGate {
+ public:
+  // Each costs every knock-shaped packet a hash, so this is small.
+  static constexpr std::size_t kMaxVerifiers = 16;
+  // A broker's own, or a gateway's own and one for each of its brokers; the oldest two of a broker overlap.
+  static constexpr std::size_t kMaxStunKeys = 16;
+  static constexpr std::size_t kMaxConnectionIdKeys = 2;
+  // What allow_source opens: SPA.md 1.4, T-IP.
+  static constexpr Duration kSourceLifetime = std::chrono::seconds(10);
+  static constexpr std::uint32_t kSynsPerSource = 8;
+  // How long a SYN that passed makes its (IP, port) pass.
+  static constexpr Duration kFlowLifetime = std::chrono::seconds(10);
+
+  virtual ~KernelGate() = default;
+  KernelGate(const KernelGate&) = delete;
+  KernelGate& operator=(const KernelGate&) = delete;
+
+  // What a verifier with this mask key gets as its hint listener; lives as long as the gate. kLimit past
+  // kMaxVerifiers.
+  [[nodiscard]] virtual Result<HintListener*> add_verifier(const MaskKey& mask) = 0;
+  // Transaction keys whose tags pass; those past kMaxStunKeys are not taken, and then all STUN passes.
+  virtual void set_stun_keys(std::span<const Secret<16>> keys) = 0;
+  // Those past kMaxConnectionIdKeys are not taken.
+  virtual void set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) = 0;
+
+  // Hints reach the kernel in batches: call this after each Verifier::handle_timeout, put_device and roster change.
+  // A piece of at most about half a millisecond. Removal of a device needs none.
+  virtual void flush() = 0;
+
+  // A UDP knock was granted: the next kSynsPerSource SYNs of this address within kSourceLifetime pass at kTcpIp.
+  virtual void allow_source(const IpAddress& source) = 0;
+  // Its first connection has proved itself (or the device closed): no further SYN passes for it.
+  virtual void forget_source(const IpAddress& source) = 0;
+
+  // Replaces the filter of a socket. The socket keeps it when the gate is gone.
+  [[nodiscard]] virtual Result<void> attach(int socket, GateSocket kind) = 0;
+  // For setsockopt(SO_ATTACH_BPF) by whoever owns the socket. Owned by the gate.
+  [[nodiscard]] virtual int program(GateSocket kind) const = 0;
+
+  // False when not every key fits: strangers' knock shapes reach user space, which refuses them. Say so in health.
+  [[nodiscard]] virtual bool complete() const = 0;
+  // Since the gate was opened, over all sockets.
+  [[nodiscard]] virtual KernelGateStats stats() const = 0;
+
+ protected:
+  KernelGate() = default;
+};
+
+// kUnavailable: no privilege, or the kernel does not do it; the sentence is for log and health. In natt::spa_gate.
+[[nodiscard]] Result<std::unique_ptr<KernelGate>> open_kernel_gate(const KernelGateOptions& options);
+
+}  // namespace natt::spa

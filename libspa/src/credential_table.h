@@ -15,12 +15,14 @@ namespace natt::spa {
 
 using DeviceIndex = std::uint32_t;
 using CredentialIndex = std::uint32_t;
+// Names one own pair of the verifier for as long as any credential is of it.
+using OwnKeyId = std::uint16_t;
 inline constexpr CredentialIndex kNoCredential = 0xffff'ffff;
 
 struct Credential {
   DeviceIndex device = 0;
   std::uint16_t generation = 0;
-  std::uint8_t own_key = 0;
+  OwnKeyId own_key = 0;
   bool alive = false;
   bool use_reported = false;
   PublicKey public_key;
@@ -35,6 +37,7 @@ class CredentialTable {
   [[nodiscard]] Credential& at(CredentialIndex index) { return credentials_[index]; }
   [[nodiscard]] const Credential& at(CredentialIndex index) const { return credentials_[index]; }
   [[nodiscard]] SlotKeys slot_keys(CredentialIndex index, Slot slot) const;
+  void reserve(std::size_t count) { credentials_.reserve(count); }
   // One past the highest index ever given out.
   [[nodiscard]] std::size_t extent() const { return credentials_.size(); }
   [[nodiscard]] std::size_t size() const { return credentials_.size() - free_.size(); }

@@ -37,6 +37,8 @@ struct alignas(64) Device {
   std::uint32_t clock_epoch = 0;  // settings of the clock that `floor` accounts for
   std::uint8_t credential_count = 0;
   Role role = Role::kClient;
+  // Which of the verifier's newest own keys, counted over its renewals, it was the last to use; 0 none.
+  std::uint16_t newest_own_used = 0;
   std::array<NonceCount, HintIndex::kSlots> nonces{};
   DeviceId id;
 
@@ -49,6 +51,10 @@ class DeviceTable {
  public:
   DeviceIndex add(const Identity& identity, const DeviceId& id);
   void remove(DeviceIndex index);
+  void reserve(std::size_t count) {
+    forgeries_.reserve(count);
+    by_id_.reserve(count);
+  }
 
   [[nodiscard]] std::optional<DeviceIndex> find(const DeviceId& id) const;
   [[nodiscard]] Device& at(DeviceIndex index) { return blocks_[index / kPerBlock][index % kPerBlock]; }

@@ -50,6 +50,10 @@ class HintIndex {
   void build_piece(WallTime wall_now);
   [[nodiscard]] bool complete() const;
 
+  void reserve(std::size_t credentials) {
+    for (SlotTable& table : tables_) table.reserve(credentials);
+  }
+
   // The table entries of a credential that was just added, or is about to be removed.
   void add(CredentialIndex credential);
   void remove(CredentialIndex credential);

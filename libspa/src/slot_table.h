@@ -5,6 +5,7 @@
 // are needed per frame. Hints are the output of a keyed hash, so their low bits are
 // the bucket: nobody who does not hold the pair key can choose them.
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -35,6 +36,11 @@ class SlotTable {
   void reset(Slot slot, std::size_t expected_credentials);
   [[nodiscard]] Slot slot() const { return slot_; }
 
+  // Room for that many credentials without moving the buckets again.
+  void reserve(std::size_t credentials) {
+    const std::size_t wanted = std::bit_ceil(2 * credentials);
+    if (wanted > buckets_.size()) rehash(wanted);
+  }
   void insert(CredentialIndex index, const Credential& credential, const SlotKeys& keys);
   // Wipes the record as well, also that of a former slot which was not overwritten yet.
   void erase(CredentialIndex index);

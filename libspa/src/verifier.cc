@@ -50,6 +50,7 @@ Verifier::Core::Core(VerifierOptions options, Random& random)
       hints_(credentials_, options_.hint_listener) {
   // A verifier without a key of its own, or with more than the tables hold, is a bug of the caller.
   if (options_.keys.empty() || options_.keys.size() > kMaxOwnKeys) std::abort();
+  for (std::size_t i = 0; i < options_.keys.size(); ++i) own_ids_.push_back(make_own_id());
   grow_replay_sets(Role::kClient);
 }
 
@@ -68,6 +69,7 @@ void Verifier::Core::handle_timeout(Instant now, WallTime wall_now) {
   const bool first = !last_timeout_.has_value();
   last_timeout_ = now;
   follow_clock(wall_now);
+  if (wiping_) return wipe_stale_piece();
   hints_.build_piece(wall_now);
   while (first && !hints_.complete()) hints_.build_piece(wall_now);
 }
@@ -83,7 +85,7 @@ void Verifier::Core::follow_clock(WallTime wall_now) {
 
 std::optional<Instant> Verifier::Core::next_deadline() const {
   if (!last_timeout_) return Instant::min();
-  return *last_timeout_ + (hints_.complete() ? kTickInterval : kBuildInterval);
+  return *last_timeout_ + (hints_.complete() && !wiping_ ? kTickInterval : kBuildInterval);
 }
 
 std::optional<VerifierEvent> Verifier::Core::poll_event() {
@@ -98,6 +100,7 @@ VerifierStats Verifier::Core::stats() const {
   VerifierStats stats = stats_;
   stats.devices = devices_.size();
   stats.keys = credentials_.size();
+  stats.devices_on_newest_key = devices_on_newest_;
   for (const ReplaySet& set : replays_) stats.nonces += set.size();
   stats.keys_locked = credentials_.locked() && hints_.locked() &&
                       std::all_of(options_.keys.begin(), options_.keys.end(), [](auto& key) { return key.locked(); });
@@ -113,6 +116,24 @@ Result<void> Verifier::put_device(const Identity& identity, std::span<const Devi
 }
 
 bool Verifier::remove_device(const Identity& identity) { return core_->remove_device(identity); }
+
+bool Verifier::holds_device(const Identity& identity, std::span<const DeviceKey> keys) const {
+  return core_->holds_device(identity, keys);
+}
+
+bool Verifier::keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys) {
+  return core_->keep_device_keys(identity, keys);
+}
+
+std::vector<DeviceKey> Verifier::retire_device_keys(const DeviceId& device, std::uint16_t generation) {
+  return core_->retire_device_keys(device, generation);
+}
+
+void Verifier::set_own_keys(std::vector<KeyPair> keys) { core_->set_own_keys(std::move(keys)); }
+
+void Verifier::expect_devices(std::size_t clients, std::size_t infrastructure) {
+  core_->expect_devices(clients, infrastructure);
+}
 
 bool Verifier::plausible(Transport transport, FrameView frame) {
   return core_->locate(core_->look_up(frame), transport, frame).has_value();

@@ -20,6 +20,11 @@ class Verifier::Core {
 
   Result<void> put_device(const Identity& identity, std::span<const DeviceKey> keys);
   bool remove_device(const Identity& identity);
+  [[nodiscard]] bool holds_device(const Identity& identity, std::span<const DeviceKey> keys) const;
+  bool keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys);
+  std::vector<DeviceKey> retire_device_keys(const DeviceId& id, std::uint16_t generation);
+  void set_own_keys(std::vector<KeyPair> keys);
+  void expect_devices(std::size_t clients, std::size_t infrastructure);
 
   // How one frame arrived, with all that the checks need.
   struct Arrival {
@@ -95,12 +100,31 @@ class Verifier::Core {
                                                           std::span<const DeviceKey> keys) const;
   [[nodiscard]] CredentialIndex existing_key(std::optional<DeviceIndex> known, const Credential& wanted) const;
   void apply_keys(DeviceIndex index, std::vector<PlannedKey>& planned);
+  // Drops the device's credentials for which `goes` says so.
+  template <typename Goes>
+  void drop_credentials(Device& device, Goes goes);
   void drop_credential(CredentialIndex index);
   void grow_replay_sets(Role role);
+
+  // Own keys are named by ids that a renewal does not shift; their order is that of `own_ids_`, newest first.
+  static constexpr std::size_t kNoPosition = static_cast<std::size_t>(-1);
+  [[nodiscard]] std::size_t position_of(OwnKeyId id) const;
+  [[nodiscard]] OwnKeyId make_own_id();
+  [[nodiscard]] bool is_stale(CredentialIndex index) const {
+    return position_of(credentials_.at(index).own_key) == kNoPosition;
+  }
+  void wipe_stale_piece();
+  void note_own_key_use(Device& device, const Credential& used);
   void follow_clock(WallTime wall_now);
 
   VerifierOptions options_;
   DeviceId id_;
+  std::vector<OwnKeyId> own_ids_;  // of options_.keys
+  OwnKeyId next_own_id_ = 0;
+  // While keys of an own pair that went are wiped: the next credential to look at.
+  std::optional<CredentialIndex> wiping_;
+  std::uint16_t newest_epoch_ = 1;  // counts newest own keys
+  std::size_t devices_on_newest_ = 0;
   Secret<16> replay_key_;
   Secret<16> verdict_key_;
 
@@ -109,6 +133,7 @@ class Verifier::Core {
   HintIndex hints_;
   std::array<ReplaySet, HintIndex::kSlots> replays_;
   std::size_t nonces_wanted_ = 0;
+  std::size_t nonces_expected_ = 0;
   VerdictCache verdicts_;
 
   // Counts settings of the wall clock: each device's floor then rises to the newest frame it had accepted.

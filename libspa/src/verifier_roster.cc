@@ -4,6 +4,14 @@
 #include "verifier_core.h"
 
 namespace natt::spa {
+namespace {
+
+// The replay sets hold what all devices together accept in a slot: sized for every client reconnecting at once (a
+// knock on all carriers with its repeats) and for the relay joins of every gateway and broker after a restart.
+constexpr std::size_t kPerClient = 6;
+constexpr std::size_t kPerInfrastructure = 4096;
+
+}  // namespace
 
 Result<void> Verifier::Core::put_device(const Identity& identity, std::span<const DeviceKey> keys) {
   const DeviceId id = DeviceId::of(identity);
@@ -40,8 +48,8 @@ Result<std::vector<Verifier::Core::PlannedKey>> Verifier::Core::plan_keys(const 
     if (std::count_if(keys.begin(), keys.end(), same_generation) > 1) {
       return fail(Errc::kDuplicate, identity.uri() + ": two SPA keys have the same generation");
     }
-    for (std::uint8_t own = 0; own < options_.keys.size(); ++own) {
-      Credential credential{.generation = key.generation, .own_key = own, .public_key = key.key};
+    for (std::size_t own = 0; own < options_.keys.size(); ++own) {
+      Credential credential{.generation = key.generation, .own_key = own_ids_[own], .public_key = key.key};
       const CredentialIndex existing = existing_key(known, credential);
       if (existing != kNoCredential) {
         planned.push_back({credential, existing, {}});
@@ -70,11 +78,10 @@ CredentialIndex Verifier::Core::existing_key(std::optional<DeviceIndex> known, c
 
 void Verifier::Core::apply_keys(DeviceIndex index, std::vector<PlannedKey>& planned) {
   Device& device = devices_.at(index);
-  for (std::size_t i = 0; i < device.credential_count; ++i) {
-    const CredentialIndex held = device.credentials[i];
-    const auto stays = [held](const PlannedKey& key) { return key.existing == held; };
-    if (std::none_of(planned.begin(), planned.end(), stays)) drop_credential(held);
-  }
+  drop_credentials(device, [&planned](CredentialIndex held) {
+    return std::none_of(planned.begin(), planned.end(),
+                        [held](const PlannedKey& key) { return key.existing == held; });
+  });
   device.credential_count = 0;
   for (PlannedKey& key : planned) {
     if (key.existing == kNoCredential) {
@@ -89,11 +96,64 @@ void Verifier::Core::apply_keys(DeviceIndex index, std::vector<PlannedKey>& plan
 bool Verifier::Core::remove_device(const Identity& identity) {
   const auto index = devices_.find(DeviceId::of(identity));
   if (!index) return false;
-  const Device& device = devices_.at(*index);
-  for (std::size_t i = 0; i < device.credential_count; ++i) drop_credential(device.credentials[i]);
+  Device& device = devices_.at(*index);
+  drop_credentials(device, [](CredentialIndex) { return true; });
+  if (device.newest_own_used == newest_epoch_) --devices_on_newest_;
   newest_removed_ = std::max({newest_removed_, device.newest_accepted, device.floor});
   devices_.remove(*index);
   return true;
+}
+
+bool Verifier::Core::holds_device(const Identity& identity, std::span<const DeviceKey> keys) const {
+  const auto known = devices_.find(DeviceId::of(identity));
+  if (!known || devices_.at(*known).credential_count != keys.size() * own_ids_.size()) return false;
+  return std::all_of(keys.begin(), keys.end(), [&](const DeviceKey& key) {
+    return std::all_of(own_ids_.begin(), own_ids_.end(), [&](OwnKeyId own) {
+      return existing_key(known, {.generation = key.generation, .own_key = own, .public_key = key.key}) !=
+             kNoCredential;
+    });
+  });
+}
+
+bool Verifier::Core::keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys) {
+  const auto known = devices_.find(DeviceId::of(identity));
+  if (!known) return false;
+  drop_credentials(devices_.at(*known), [this, keys](CredentialIndex held) {
+    const Credential& credential = credentials_.at(held);
+    return std::none_of(keys.begin(), keys.end(), [&credential](const DeviceKey& key) {
+      return key.generation == credential.generation && key.key == credential.public_key;
+    });
+  });
+  return true;
+}
+
+std::vector<DeviceKey> Verifier::Core::retire_device_keys(const DeviceId& id, std::uint16_t generation) {
+  std::vector<DeviceKey> retired;
+  const auto known = devices_.find(id);
+  if (!known) return retired;
+  Device& device = devices_.at(*known);
+  const auto is_old = [this, generation](CredentialIndex held) { return credentials_.at(held).generation < generation; };
+  const auto held = std::span(device.credentials).first(device.credential_count);
+  if (std::all_of(held.begin(), held.end(), is_old)) return retired;
+  for (const CredentialIndex index : held) {
+    const Credential& credential = credentials_.at(index);
+    // One key of the device is a credential per own key.
+    const auto is_listed = [&credential](const DeviceKey& key) { return key.generation == credential.generation; };
+    if (is_old(index) && std::none_of(retired.begin(), retired.end(), is_listed)) {
+      retired.push_back({credential.generation, credential.public_key});
+    }
+  }
+  drop_credentials(device, is_old);
+  return retired;
+}
+
+template <typename Goes>
+void Verifier::Core::drop_credentials(Device& device, Goes goes) {
+  const auto begin = device.credentials.begin();
+  const auto end = begin + device.credential_count;
+  const auto gone = std::stable_partition(begin, end, [&goes](CredentialIndex held) { return !goes(held); });
+  std::for_each(gone, end, [this](CredentialIndex held) { drop_credential(held); });
+  device.credential_count = static_cast<std::uint8_t>(gone - begin);
 }
 
 void Verifier::Core::drop_credential(CredentialIndex index) {
@@ -101,14 +161,70 @@ void Verifier::Core::drop_credential(CredentialIndex index) {
   credentials_.remove(index);
 }
 
-// The sets hold what all devices together accept in a slot: sized for every client reconnecting at once (a knock on
-// all carriers with its repeats) and for the relay joins of every gateway and broker after a restart.
 void Verifier::Core::grow_replay_sets(Role role) {
-  constexpr std::size_t kPerClient = 6;
-  constexpr std::size_t kPerInfrastructure = 4096;
   constexpr std::size_t kLeast = 49152;
   nonces_wanted_ += role == Role::kClient ? kPerClient : kPerInfrastructure;
-  for (ReplaySet& set : replays_) set.reserve(std::max(kLeast, nonces_wanted_));
+  for (ReplaySet& set : replays_) set.reserve(std::max({kLeast, nonces_wanted_, nonces_expected_}));
+}
+
+void Verifier::Core::expect_devices(std::size_t clients, std::size_t infrastructure) {
+  const std::size_t devices = std::min(clients + infrastructure, options_.max_devices);
+  nonces_expected_ = clients * kPerClient + infrastructure * kPerInfrastructure;
+  devices_.reserve(devices);
+  credentials_.reserve(devices * own_ids_.size());
+  hints_.reserve(devices * own_ids_.size());
+}
+
+// Keys of devices are matched by the own pair they were made with, so a pair that stays keeps its id.
+void Verifier::Core::set_own_keys(std::vector<KeyPair> keys) {
+  if (keys.empty() || keys.size() > kMaxOwnKeys) std::abort();
+  std::vector<OwnKeyId> ids;
+  for (const KeyPair& key : keys) {
+    const auto same = std::find_if(options_.keys.begin(), options_.keys.end(), [&key](const KeyPair& held) {
+      return held.public_key() == key.public_key();
+    });
+    ids.push_back(same == options_.keys.end()
+                      ? make_own_id()
+                      : own_ids_[static_cast<std::size_t>(same - options_.keys.begin())]);
+  }
+  const bool all_stay = std::all_of(own_ids_.begin(), own_ids_.end(), [&ids](OwnKeyId id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  });
+  if (ids.front() != own_ids_.front()) {
+    devices_on_newest_ = 0;
+    if (++newest_epoch_ == 0) newest_epoch_ = 1;
+  }
+  options_.keys = std::move(keys);
+  own_ids_ = std::move(ids);
+  if (!all_stay) wiping_ = 0;
+}
+
+OwnKeyId Verifier::Core::make_own_id() {
+  return next_own_id_++;
+}
+
+std::size_t Verifier::Core::position_of(OwnKeyId id) const {
+  const auto found = std::find(own_ids_.begin(), own_ids_.end(), id);
+  return found == own_ids_.end() ? kNoPosition : static_cast<std::size_t>(found - own_ids_.begin());
+}
+
+void Verifier::Core::wipe_stale_piece() {
+  // About 1 ms: each is a wipe in the table of pairs and in those of three slots.
+  constexpr CredentialIndex kWipes = 512;
+  const auto extent = static_cast<CredentialIndex>(credentials_.extent());
+  const CredentialIndex end = std::min(extent, *wiping_ + kWipes);
+  for (; *wiping_ < end; ++*wiping_) {
+    if (!credentials_.at(*wiping_).alive || !is_stale(*wiping_)) continue;
+    drop_credentials(devices_.at(credentials_.at(*wiping_).device),
+                     [this](CredentialIndex held) { return held == *wiping_; });
+  }
+  if (*wiping_ == extent) wiping_.reset();
+}
+
+void Verifier::Core::note_own_key_use(Device& device, const Credential& used) {
+  if (used.own_key != own_ids_.front() || device.newest_own_used == newest_epoch_) return;
+  device.newest_own_used = newest_epoch_;
+  ++devices_on_newest_;
 }
 
 }  // namespace natt::spa

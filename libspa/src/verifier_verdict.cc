@@ -54,6 +54,10 @@ std::optional<HintIndex::Hit> Verifier::Core::locate(const Lookup& lookup, Trans
     drop(DropReason::kBadPrefilter);
     return std::nullopt;
   }
+  if (wiping_ && is_stale(hit.credential)) {
+    drop(DropReason::kUnknownHint);
+    return std::nullopt;
+  }
   return hit;
 }
 
@@ -176,19 +180,21 @@ Grant Verifier::Core::make_grant(const Candidate& candidate, const FrameBody& bo
 }
 
 void Verifier::Core::report_new_key(const Candidate& candidate) {
-  const Device& device = candidate.device;
+  Device& device = candidate.device;
   if (device.credential_count < 2) return;
   Credential& used = credentials_.at(candidate.hit.credential);
+  if (own_ids_.size() > 1) note_own_key_use(device, used);
   if (used.use_reported || event_count_ == kMaxEvents) return;
+  const std::size_t own_key = position_of(used.own_key);
   bool has_older = false;
   for (std::size_t i = 0; i < device.credential_count; ++i) {
     const Credential& other = credentials_.at(device.credentials[i]);
     // Own keys are listed newest first.
-    has_older = has_older || other.generation < used.generation || other.own_key > used.own_key;
+    has_older = has_older || other.generation < used.generation || position_of(other.own_key) > own_key;
   }
   if (!has_older) return;
   used.use_reported = true;
-  events_[(event_first_ + event_count_) % kMaxEvents] = {device.id, used.generation, used.own_key};
+  events_[(event_first_ + event_count_) % kMaxEvents] = {device.id, used.generation, own_key};
   ++event_count_;
 }
 

@@ -55,7 +55,7 @@ struct KnockBudget {
 struct VerifierOptions {
   Identity identity;
   // This verifier's own pairs, newest first: after a renewal the old one stays until every device used the new.
-  // 1 to kMaxOwnKeys.
+  // 1 to kMaxOwnKeys; set_own_keys exchanges them later.
   std::vector<KeyPair> keys;
   SitePsk psk;
   MaskKey mask;
@@ -118,6 +118,9 @@ struct VerifierStats {
   // False when some key memory may reach swap (RLIMIT_MEMLOCK). Report it in health.
   bool keys_locked = true;
   std::uint64_t clock_steps_back = 0;
+  // With several own keys: devices that have used the newest since it was there. When it equals `devices`, the older
+  // ones can go.
+  std::size_t devices_on_newest_key = 0;
 
   [[nodiscard]] std::uint64_t dropped(DropReason reason) const { return drops[static_cast<std::size_t>(reason)]; }
 };
@@ -159,7 +162,7 @@ struct Grant {
 struct NewKeyUsed {
   DeviceId device;
   std::uint16_t generation = 0;  // of the device's key
-  std::size_t own_key = 0;       // index into VerifierOptions::keys
+  std::size_t own_key = 0;       // index into this verifier's own keys, newest first
 };
 using VerifierEvent = std::variant<NewKeyUsed>;
 
@@ -180,6 +183,20 @@ class Verifier {
   // Adds a device or replaces the keys of a known one; keys it had before are kept as they are. One X25519 per new
   // key (about 40 us). On an error nothing changed. A device added before the first handle_timeout can knock after it.
   [[nodiscard]] Result<void> put_device(const Identity& identity, std::span<const DeviceKey> keys);
+  // Whether put_device with these keys would change nothing. Cheap (about 1 us).
+  [[nodiscard]] bool holds_device(const Identity& identity, std::span<const DeviceKey> keys) const;
+  // Drops the keys of a known device that are not among `keys`, effective at once, and derives nothing: a roster that
+  // takes a key away takes effect before the keys that it brings are ready. False when the device is unknown.
+  bool keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys);
+  // After NewKeyUsed: drops the device's keys of generations below `generation`, effective at once. Returns what was
+  // dropped; nothing when the device would have no key left.
+  std::vector<DeviceKey> retire_device_keys(const DeviceId& device, std::uint16_t generation);
+  // Exchanges this verifier's own pairs, newest first, 1 to kMaxOwnKeys. Knocks for a pair that stays go on. Those for
+  // a pair that went are refused at once, and its derived keys are wiped piece by piece in handle_timeout. Devices get
+  // keys for a new pair when they are put again.
+  void set_own_keys(std::vector<KeyPair> keys);
+  // Makes room, so that putting this many devices one after the other never stops to move tables.
+  void expect_devices(std::size_t clients, std::size_t infrastructure);
   // Effective at once: no frame of it, no retransmit and no cached verdict passes after the return. False when unknown.
   bool remove_device(const Identity& identity);
 

@@ -121,6 +121,8 @@ bool Verifier::holds_device(const Identity& identity, std::span<const DeviceKey>
   return core_->holds_device(identity, keys);
 }
 
+const Identity* Verifier::find_device(const DeviceId& device) const { return core_->find_device(device); }
+
 bool Verifier::keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys) {
   return core_->keep_device_keys(identity, keys);
 }

@@ -21,6 +21,7 @@ class Verifier::Core {
   Result<void> put_device(const Identity& identity, std::span<const DeviceKey> keys);
   bool remove_device(const Identity& identity);
   [[nodiscard]] bool holds_device(const Identity& identity, std::span<const DeviceKey> keys) const;
+  [[nodiscard]] const Identity* find_device(const DeviceId& id) const;
   bool keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys);
   std::vector<DeviceKey> retire_device_keys(const DeviceId& id, std::uint16_t generation);
   void set_own_keys(std::vector<KeyPair> keys);

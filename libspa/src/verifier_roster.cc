@@ -115,6 +115,11 @@ bool Verifier::Core::holds_device(const Identity& identity, std::span<const Devi
   });
 }
 
+const Identity* Verifier::Core::find_device(const DeviceId& id) const {
+  const auto known = devices_.find(id);
+  return known ? &devices_.at(*known).identity : nullptr;
+}
+
 bool Verifier::Core::keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys) {
   const auto known = devices_.find(DeviceId::of(identity));
   if (!known) return false;

@@ -53,7 +53,7 @@ Result<Roster> RosterStore::verify(const SignedRoster& documents) const {
   return roster;
 }
 
-Result<RosterChange> RosterStore::reject(Error error) {
+void RosterStore::note_rejected(const Error& error) {
   if (error.code == Errc::kUntrusted || error.code == Errc::kWrongIdentity) {
     ++stats_.rejected_signature;
   } else if (error.code == Errc::kRefused) {
@@ -62,31 +62,60 @@ Result<RosterChange> RosterStore::reject(Error error) {
     ++stats_.rejected_malformed;
   }
   log_(LogLevel::kWarning, fmt::format("natt.roster.rejected site={} reason=\"{}\"", ca_.site(), error.message));
-  return tl::unexpected<Error>(std::move(error));
 }
 
-Result<RosterChange> RosterStore::handle_roster(const SignedRoster& documents) {
+Result<PreparedRoster> RosterStore::prepare(SignedRoster documents) const {
   auto roster = verify(documents);
-  if (!roster) return reject(std::move(roster.error()));
+  if (!roster) return tl::unexpected<Error>(std::move(roster.error()));
   if (roster->number < number()) {
-    return reject(
-        {Errc::kRefused, fmt::format("roster {} is older than the {} already accepted", roster->number, number())});
+    return fail(Errc::kRefused,
+                fmt::format("roster {} is older than the {} already accepted", roster->number, number()));
   }
+  PreparedRoster prepared{.roster = nullptr, .documents = std::move(documents), .change = {},
+                          .compared_with = number()};
   if (roster_ && roster->number == number()) {
     // Signatures are randomised, so two signings of one roster differ; what they say may not.
-    if (*roster != *roster_) return reject({Errc::kRefused, fmt::format("there are two rosters {}", number())});
+    if (*roster != *roster_) return fail(Errc::kRefused, fmt::format("there are two rosters {}", number()));
+    return prepared;
+  }
+  const Roster none;
+  prepared.change = difference(roster_ ? *roster_ : none, *roster);
+  prepared.roster = std::make_unique<const Roster>(std::move(*roster));
+  return prepared;
+}
+
+Result<RosterChange> RosterStore::accept(PreparedRoster prepared, std::unique_ptr<const Roster>& replaced) {
+  if (prepared.compared_with != number()) {
+    auto again = prepare(std::move(prepared.documents));
+    if (!again) {
+      note_rejected(again.error());
+      return tl::unexpected<Error>(std::move(again.error()));
+    }
+    prepared = std::move(*again);
+  }
+  if (!prepared.roster) {
     ++stats_.unchanged;
-    if (!documents.client.empty()) documents_.client = documents.client;
+    if (!prepared.documents.client.empty()) documents_.client = std::move(prepared.documents.client);
     return RosterChange{};
   }
-  RosterChange change = difference(roster_ ? *roster_ : Roster{}, *roster);
-  roster_ = std::move(*roster);
-  documents_ = documents;
+  replaced = std::exchange(roster_, std::move(prepared.roster));
+  documents_ = std::move(prepared.documents);
   ++stats_.accepted;
+  const RosterChange& change = prepared.change;
   log_(LogLevel::kInfo, fmt::format("natt.roster.accepted site={} number={} added={} removed={} changed={} revoked={}",
                                     ca_.site(), change.number, change.added.size(), change.removed.size(),
                                     change.changed.size(), change.revoked.size()));
-  return change;
+  return std::move(prepared.change);
+}
+
+Result<RosterChange> RosterStore::handle_roster(SignedRoster documents) {
+  auto prepared = prepare(std::move(documents));
+  if (!prepared) {
+    note_rejected(prepared.error());
+    return tl::unexpected<Error>(std::move(prepared.error()));
+  }
+  std::unique_ptr<const Roster> replaced;
+  return accept(std::move(*prepared), replaced);
 }
 
 bool RosterStore::is_stale(WallTime wall_now) const { return !roster_ || wall_now > roster_->next_update; }

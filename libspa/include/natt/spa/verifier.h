@@ -185,6 +185,8 @@ class Verifier {
   [[nodiscard]] Result<void> put_device(const Identity& identity, std::span<const DeviceKey> keys);
   // Whether put_device with these keys would change nothing. Cheap (about 1 us).
   [[nodiscard]] bool holds_device(const Identity& identity, std::span<const DeviceKey> keys) const;
+  // Null when unknown; valid until the device is removed.
+  [[nodiscard]] const Identity* find_device(const DeviceId& device) const;
   // Drops the keys of a known device that are not among `keys`, effective at once, and derives nothing: a roster that
   // takes a key away takes effect before the keys that it brings are ready. False when the device is unknown.
   bool keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys);

@@ -78,7 +78,7 @@ int main() {
   if (!pair) return 1;
   Knocker knocker({.device = kAlice, .verifier = kBroker, .port = kServicePort, .mask = mask, .key_generation = 1},
                   *pair, random);
-  KnockSchedule schedule(knocker);
+  KnockSchedule schedule(knocker, KnockPorts::kServiceOnly);  // this gate has no DNS port
   schedule.start(now());
 
   sockaddr_in gate{};
@@ -87,8 +87,9 @@ int main() {
   const int own_socket = open_socket(own);
   std::optional<Grant> grant;
   while (!grant) {
-    while (const auto datagram = schedule.poll_transmit(wall_now())) {
-      sendto(own_socket, datagram->data(), datagram->size(), 0, reinterpret_cast<const sockaddr*>(&gate), sizeof gate);
+    while (const auto knock = schedule.poll_transmit(wall_now())) {
+      const ByteBuffer& datagram = knock->datagram;
+      sendto(own_socket, datagram.data(), datagram.size(), 0, reinterpret_cast<const sockaddr*>(&gate), sizeof gate);
     }
     const auto deadline = earlier(schedule.next_deadline(), verifier.next_deadline());
     pollfd ready{gate_socket, POLLIN, 0};
@@ -96,7 +97,7 @@ int main() {
     if (poll(&ready, 1, static_cast<int>(std::max<std::int64_t>(0, wait.count()))) == 1) {
       grant = receive(gate_socket, verifier);
     } else if (!schedule.next_deadline()) {
-      break;  // all three knocks are out and none arrived
+      break;  // all knocks are out and none arrived
     }
     schedule.handle_timeout(now());
     verifier.handle_timeout(now(), wall_now());

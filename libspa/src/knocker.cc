@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/spa/knocker.h>
 
+#include <natt/spa/dns_carrier.h>
 #include <natt/spa/udp_carrier.h>
 
 namespace natt::spa {
@@ -11,6 +12,7 @@ Knocker::Knocker(const KnockerOptions& options, const PairKey& pair, Random& ran
       mask_(options.mask),
       key_generation_(options.key_generation),
       wanted_(options.wanted),
+      dns_suffix_(options.dns_suffix),
       pair_(Secret<32>::kSize),
       random_(random),
       next_id_(load_be<std::uint16_t>(random.bytes<2>().data())) {
@@ -21,6 +23,10 @@ KnockId Knocker::next_knock_id() { return static_cast<KnockId>(next_id_++); }
 
 ByteBuffer Knocker::make_udp_knock(WallTime wall_now, KnockId id, FrameType type) {
   return make_udp_carrier(seal(wall_now, id, type, Transport::kUdp, {}));
+}
+
+ByteBuffer Knocker::make_dns_knock(WallTime wall_now, KnockId id, FrameType type) {
+  return make_dns_carrier(seal(wall_now, id, type, Transport::kDns, {}), dns_suffix_, random_);
 }
 
 ByteBuffer Knocker::make_tcp_hello(WallTime wall_now, KnockId id, ByteView client_hello_record) {

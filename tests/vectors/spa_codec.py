@@ -192,10 +192,70 @@ def frame_of_udp(datagram):
     return datagram[27:59] + datagram[60:92]
 
 
+# --- The DNS carrier, section 1.4.1 -----------------------------------------------
+
+DIGITS = "0123456789abcdefghijklmnopqrstuv"
+
+
+def site_suffix(psk):
+    label = blake2b(16, b"natt-spa-1 dns suffix", psk)[:8]
+    return "".join(DIGITS[octet % 32] for octet in label) + ".internal"
+
+
+def labels(name):
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+
+
+def dns_of_frame(frame, suffix, message_id, aaaa):
+    number = int.from_bytes(frame, "big") << 3
+    digits = "".join(DIGITS[number >> (5 * at) & 31] for at in reversed(range(103)))
+    name = ".".join([digits[:26], digits[26:52], digits[52:78], digits[78:], suffix])
+    question = labels(name) + struct.pack(">HH", 28 if aaaa else 1, 1)
+    opt = b"\0" + struct.pack(">HHIH", 41, 1232, 0, 0)
+    return message_id + struct.pack(">HHHHH", 0x0100, 1, 0, 0, 1) + question + opt
+
+
+def frame_of_dns(datagram, suffix):
+    """None where the table says reject."""
+    wire = labels(suffix)
+    tail = 119 + len(wire)
+    if not tail + 15 <= len(datagram) <= 512:
+        return None
+    flags, questions, answers, authorities, additional = struct.unpack(">HHHHH", datagram[2:12])
+    if flags & ~0x0130 or (questions, answers, authorities, additional) != (1, 0, 0, 1):
+        return None
+    if [datagram[at] for at in (12, 39, 66, 93)] != [26, 26, 26, 25] or datagram[119:tail].lower() != wire:
+        return None
+    kind, dns_class, root, opt, _size, _extended, length = struct.unpack(">HHBHHIH", datagram[tail : tail + 15])
+    if kind not in (1, 28) or dns_class != 1 or root != 0 or opt != 41 or length != len(datagram) - tail - 15:
+        return None
+    text = datagram[13:39] + datagram[40:66] + datagram[67:93] + datagram[94:119]
+    number = 0
+    for octet in text.lower():
+        value = DIGITS.find(chr(octet))
+        if value < 0:
+            return None
+        number = number << 5 | value
+    return None if number & 7 else (number >> 3).to_bytes(64, "big")
+
+
+def check_dns(v, frame, psk, nonce, pick):
+    suffix = site_suffix(psk)
+    assert suffix == v["suffix"]
+    datagram = bytes.fromhex(v["dns"])
+    assert datagram == dns_of_frame(frame, suffix, nonce[:2], nonce[2] & 1)
+    assert frame_of_dns(datagram, suffix) == frame
+    mixed = bytes(octet - 32 if 97 <= octet <= 122 and pick.random() < 0.5 else octet for octet in datagram[12:-15])
+    mixed = datagram[:12] + mixed + datagram[-15:]
+    assert frame_of_dns(mixed, suffix) == frame
+    assert frame_of_dns(datagram[:118] + b"1" + datagram[119:], suffix) is None, "bits past the frame"
+    assert frame_of_dns(datagram, "x" + suffix[1:]) is None or suffix[0] == "x"
+
+
 # --- The checks -------------------------------------------------------------------
 
 
-def check(line, flips):
+def check(line, flips, pick):
     v = dict(field.split("=", 1) for field in line.split())
     raw = {name: bytes.fromhex(v[name]) for name in ("device_secret", "verifier_secret", "psk", "mask", "cb", "nonce")}
     device_public = x25519(raw["device_secret"], BASE)
@@ -226,6 +286,7 @@ def check(line, flips):
     assert str(slot) == v["slot"]
     assert other_end.k == keys.k
     assert frame_of_udp(bytes.fromhex(v["udp"])) == frame
+    check_dns(v, frame, raw["psk"], raw["nonce"], pick)
     assert accepted_by_hint_and_p(keys, raw["mask"], tr, frame)
     assert open_sealed(keys, associated, frame) == body
     for bit in flips:
@@ -250,7 +311,7 @@ def main():
     with open(sys.argv[1]) as file:
         golden = file.read().splitlines()
     for line in golden:
-        check(line, range(512))
+        check(line, range(512), random.Random(1))
     print("%d golden vectors agree, every bit flip of them is refused" % len(golden))
     if len(sys.argv) < 3:
         return
@@ -261,7 +322,7 @@ def main():
     assert len(lines) == int(count)
     pick = random.Random(int(seed))
     for line in lines:
-        check(line, [pick.randrange(512) for _ in range(4)])
+        check(line, [pick.randrange(512) for _ in range(4)], pick)
     print("%d random vectors agree" % len(lines))
 
 

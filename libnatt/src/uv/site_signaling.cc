@@ -57,7 +57,10 @@ void SiteSignaling::start(Instant now) {
 
 void SiteSignaling::stop() {
   started_ = false;
-  for (const auto& broker : brokers_) broker->link->stop();
+  for (const auto& broker : brokers_) {
+    broker->knocks->stop();
+    broker->link->stop();
+  }
 }
 
 void SiteSignaling::sync_brokers(Instant now) {
@@ -102,9 +105,11 @@ void SiteSignaling::add_broker(Instant now, const RosterDevice& device) {
   broker->identity = device.identity;
   broker->listed = device;
   const spa::KnockerOptions knocker{.device = self, .verifier = device.identity, .port = device.addresses[0].port,
-                                    .mask = *device.mask_key, .key_generation = key_.generation};
+                                    .mask = *device.mask_key, .key_generation = key_.generation,
+                                    .dns_suffix = options_.dns_suffix.value_or(spa::DnsSuffix::of_site(psk_))};
   broker->knocker = std::make_unique<spa::Knocker>(knocker, *pair, random_);
-  broker->knocks = std::make_unique<spa::KnockSchedule>(*broker->knocker);
+  broker->knocks = std::make_unique<spa::KnockSchedule>(
+      *broker->knocker, device.dns_port == 0 ? spa::KnockPorts::kServiceOnly : spa::KnockPorts::kServiceAndDns);
   SignalLink::Options link{.client = {.self = self, .broker = device.identity, .features = options_.features,
                                       .boot_id = options_.boot_id, .software = options_.software, .roster = &store_,
                                       .log = options_.log},
@@ -160,11 +165,16 @@ void SiteSignaling::on_attempt(Instant now, SignalLink& link) {
 void SiteSignaling::send_knocks(Instant now) {
   for (const auto& broker : brokers_) {
     broker->knocks->handle_timeout(now);
-    while (auto datagram = broker->knocks->poll_transmit(wall_now())) {
-      driver_.send(Transmit{.to = broker->link->address(), .from = {}, .bytes = std::move(*datagram)});
-    }
+    while (auto knock = broker->knocks->poll_transmit(wall_now())) send_knock(*broker, std::move(*knock));
   }
   rearm();
+}
+
+// From the socket of STUN and tunnel, so that a grant covers the address that they come from.
+void SiteSignaling::send_knock(const Broker& broker, spa::KnockDatagram knock) {
+  SocketAddress to = broker.link->address();
+  if (knock.carrier == spa::Transport::kDns) to.port = broker.listed.dns_port;
+  driver_.send(Transmit{.to = to, .from = {}, .bytes = std::move(knock.datagram)});
 }
 
 void SiteSignaling::rearm() {

@@ -113,45 +113,130 @@ TEST_CASE("spa knocker: a bound knock is refused from another address", "[spa][k
   CHECK(site.dropped(spa::DropReason::kWrongAddress) == (own ? 0 : 1));
 }
 
-TEST_CASE("spa knock schedule: knocks at 0, 100 and 300 ms with one id and fresh nonces", "[spa][knock_schedule]") {
+TEST_CASE("spa knocker: a DNS knock is granted, and its frame is none of UDP's", "[spa][knocker]") {
   OneClientSite site;
-  spa::KnockSchedule schedule(*site.alice_knocker);
-  CHECK_FALSE(schedule.next_deadline());
-  CHECK_FALSE(schedule.poll_transmit(site.wall));
+  const auto id = site.alice_knocker->next_knock_id();
+  const ByteBuffer datagram = site.alice_knocker->make_dns_knock(site.wall, id);
+  const auto frame = spa::parse_dns_carrier(datagram, site.dns_suffix);
+  REQUIRE(frame);
+  CHECK_FALSE(site.broker_verifier->plausible(spa::Transport::kUdp, *frame));
+  const auto grant = site.dns_knock(*site.broker_verifier, datagram);
 
+  REQUIRE(grant);
+  CHECK(*grant->identity == site.alice);
+  CHECK(grant->transport == spa::Transport::kDns);
+  CHECK(grant->knock_id == static_cast<std::uint16_t>(id));
+  CHECK(grant->novelty == spa::Novelty::kFirst);
+}
+
+TEST_CASE("spa knocker: a DNS knock that resolvers deliver twice is granted once", "[spa][knocker]") {
+  OneClientSite site;
+  ByteBuffer datagram = site.alice_knocker->make_dns_knock(site.wall, site.alice_knocker->next_knock_id());
+  REQUIRE(site.dns_knock(*site.broker_verifier, datagram));
+
+  datagram[0] ^= 0xff;  // another message id
+  datagram[13] = static_cast<std::uint8_t>(datagram[13] ^ (datagram[13] >= 'a' ? 0x20 : 0));
+  CHECK_FALSE(site.dns_knock(*site.broker_verifier, datagram));
+  CHECK(site.dropped(spa::DropReason::kReplayed) == 1);
+  CHECK(site.dropped(spa::DropReason::kOverBudget) == 0);
+}
+
+TEST_CASE("spa knocker: a bound DNS knock is refused from another address", "[spa][knocker]") {
+  OneClientSite site;
+  site.alice_knocker->set_public_address(IpAddress::v4({203, 0, 113, 9}));
+  const auto id = site.alice_knocker->next_knock_id();
+
+  CHECK_FALSE(site.dns_knock(*site.broker_verifier, site.alice_knocker->make_dns_knock(site.wall, id)));
+  CHECK(site.dropped(spa::DropReason::kWrongAddress) == 1);
+}
+
+namespace {
+
+struct SentKnock {
+  Duration at;
+  spa::Transport carrier;
+  friend bool operator==(const SentKnock&, const SentKnock&) = default;
+};
+
+// What the schedule sends when its deadlines are kept, each granted as a frame of the same knock.
+std::vector<SentKnock> run_schedule(OneClientSite& site, spa::KnockSchedule& schedule) {
   const auto id = schedule.start(site.now);
   const Instant started = site.now;
-  std::vector<Duration> sent;
-  for (int guard = 0; guard < 10; ++guard) {
-    while (const auto datagram = schedule.poll_transmit(site.wall)) {
-      const auto grant = site.knock(*site.broker_verifier, *datagram);
+  std::vector<SentKnock> sent;
+  while (true) {
+    while (const auto knock = schedule.poll_transmit(site.wall)) {
+      const auto grant = knock->carrier == spa::Transport::kDns
+                             ? site.dns_knock(*site.broker_verifier, knock->datagram)
+                             : site.knock(*site.broker_verifier, knock->datagram);
       REQUIRE(grant);
+      CHECK(grant->transport == knock->carrier);
       CHECK(grant->knock_id == static_cast<std::uint16_t>(id));
       CHECK(grant->novelty == (sent.empty() ? spa::Novelty::kFirst : spa::Novelty::kSameKnock));
-      sent.push_back(site.now - started);
+      sent.push_back({site.now - started, knock->carrier});
     }
     const auto deadline = schedule.next_deadline();
-    if (!deadline) break;
+    if (!deadline) return sent;
+    REQUIRE(*deadline > site.now);
     site.advance(*deadline - site.now);
     schedule.handle_timeout(site.now);
   }
-
-  CHECK(sent == std::vector<Duration>{milliseconds(0), milliseconds(100), milliseconds(300)});
 }
 
-TEST_CASE("spa knock schedule: a late timer sends once, and stop sends nothing more", "[spa][knock_schedule]") {
+}  // namespace
+
+TEST_CASE("spa knock schedule: knocks on both ports with one id and fresh nonces", "[spa][knock_schedule]") {
+  OneClientSite site;
+  spa::KnockSchedule schedule(*site.alice_knocker);
+  CHECK_FALSE(schedule.next_deadline());
+  CHECK_FALSE(schedule.poll_transmit(site.wall));
+
+  std::vector<SentKnock> expected;
+  for (const int at : {0, 100, 300, 600, 1000, 1600, 2500}) {
+    expected.push_back({milliseconds(at), spa::Transport::kUdp});
+    expected.push_back({milliseconds(at), spa::Transport::kDns});
+  }
+  CHECK(run_schedule(site, schedule) == expected);
+  CHECK(site.broker_verifier->stats().granted == expected.size());
+}
+
+TEST_CASE("spa knock schedule: a broker without a DNS port gets UDP knocks only", "[spa][knock_schedule]") {
+  OneClientSite site;
+  spa::KnockSchedule schedule(*site.alice_knocker, spa::KnockPorts::kServiceOnly);
+
+  const auto sent = run_schedule(site, schedule);
+  CHECK(sent.size() == spa::KnockSchedule::kOffsets.size());
+  for (const SentKnock& knock : sent) CHECK(knock.carrier == spa::Transport::kUdp);
+}
+
+TEST_CASE("spa knock schedule: a late timer sends once a port, and stop sends nothing more", "[spa][knock_schedule]") {
   OneClientSite site;
   spa::KnockSchedule schedule(*site.alice_knocker);
   (void)schedule.start(site.now);
   CHECK(schedule.poll_transmit(site.wall));
+  CHECK(schedule.poll_transmit(site.wall));
 
-  schedule.handle_timeout(site.now + milliseconds(1000));
+  schedule.handle_timeout(site.now + std::chrono::seconds(10));
+  CHECK(schedule.poll_transmit(site.wall));
   CHECK(schedule.poll_transmit(site.wall));
   CHECK_FALSE(schedule.poll_transmit(site.wall));
   CHECK_FALSE(schedule.next_deadline());
 
   (void)schedule.start(site.now);
+  CHECK(schedule.poll_transmit(site.wall));
   schedule.stop();
   CHECK_FALSE(schedule.poll_transmit(site.wall));
   CHECK_FALSE(schedule.next_deadline());
+}
+
+TEST_CASE("spa knock schedule: starting again forgets the knock before", "[spa][knock_schedule]") {
+  OneClientSite site;
+  spa::KnockSchedule schedule(*site.alice_knocker);
+  const auto first = schedule.start(site.now);
+  const auto second = schedule.start(site.now + milliseconds(50));
+
+  CHECK(first != second);
+  const auto knock = schedule.poll_transmit(site.wall);
+  REQUIRE(knock);
+  CHECK(site.knock(*site.broker_verifier, knock->datagram)->knock_id == static_cast<std::uint16_t>(second));
+  CHECK(schedule.next_deadline() == site.now + milliseconds(150));
 }

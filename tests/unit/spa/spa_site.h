@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include <natt/spa/dns_carrier.h>
 #include <natt/spa/knocker.h>
 #include <natt/spa/udp_carrier.h>
 #include <natt/spa/verifier.h>
@@ -27,6 +28,7 @@ struct SpaSite {
   KeyPair broker_keys = KeyPair::generate(random);
   SitePsk psk{random.bytes<32>()};
   MaskKey mask{random.bytes<16>()};
+  DnsSuffix dns_suffix = DnsSuffix::of_site(psk);
   // The start of a slot: 2026-01-01 and a bit, divisible by 64 s.
   WallTime wall{std::chrono::seconds(64 * 27'600'000)};
   Instant now{std::chrono::hours(1)};
@@ -71,7 +73,8 @@ struct SpaSite {
   [[nodiscard]] std::unique_ptr<Knocker> knocker(const Identity& device, const KeyPair& keys,
                                                  std::uint16_t generation = 1) {
     const KnockerOptions made{
-        .device = device, .verifier = broker, .port = kPort, .mask = mask, .key_generation = generation};
+        .device = device, .verifier = broker, .port = kPort, .mask = mask, .key_generation = generation,
+        .dns_suffix = dns_suffix};
     return std::make_unique<Knocker>(made, pair(device, keys), random);
   }
 
@@ -80,6 +83,12 @@ struct SpaSite {
     const auto frame = parse_udp_carrier(datagram);
     if (!frame) return std::nullopt;
     return verifier.verify(now, wall, Transport::kUdp, *frame, {.port = kPort, .source = source});
+  }
+  // On a datagram of the DNS carrier.
+  [[nodiscard]] std::optional<Grant> dns_knock(Verifier& verifier, ByteView datagram) {
+    const auto frame = parse_dns_carrier(datagram, dns_suffix);
+    if (!frame) return std::nullopt;
+    return verifier.verify(now, wall, Transport::kDns, *frame, {.port = kPort, .source = source});
   }
 };
 

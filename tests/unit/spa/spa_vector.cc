@@ -4,6 +4,7 @@
 #include <map>
 #include <sstream>
 
+#include <natt/spa/dns_carrier.h>
 #include <natt/spa/tls_hello_carrier.h>
 #include <natt/spa/udp_carrier.h>
 
@@ -44,6 +45,16 @@ T number(const Fields& fields, const char* name) {
   const auto found = fields.find(name);
   return found == fields.end() ? T{} : static_cast<T>(std::stoull(found->second));
 }
+
+// What a vector's DNS query draws: the nonce's first octets stand for its id and type.
+class NonceRandom final : public Random {
+ public:
+  explicit NonceRandom(const spa::Nonce& nonce) : nonce_(nonce) {}
+  void fill(MutableBytes out) override { std::copy_n(nonce_.begin(), std::min(out.size(), nonce_.size()), out.begin()); }
+
+ private:
+  const spa::Nonce& nonce_;
+};
 
 }  // namespace
 
@@ -102,6 +113,8 @@ std::string SpaVector::line() const {
   const auto keys = spa::SlotKeys::derive(*pair, slot);
   const spa::FrameContext context{transport, verifier_id, port, binding};
   const auto frame = spa::seal_frame(keys, spa::MaskKey(mask), context, body, nonce);
+  const auto suffix = spa::DnsSuffix::of_site(spa::SitePsk(psk));
+  NonceRandom random(nonce);
 
   std::ostringstream out;
   out << "device=" << device.uri() << " verifier=" << verifier.uri() << " device_secret=" << hex(device_secret)
@@ -115,7 +128,8 @@ std::string SpaVector::line() const {
       << " B=" << hex(keys.address.view()) << " H=" << hex(keys.hint) << " Q=" << hex(keys.prefilter.view())
       << " address_tag=" << hex(spa::make_address_tag(keys.address, IpAddress::v4({192, 0, 2, 7})))
       << " cid_cb=" << hex(spa::ChannelBinding::of_connection_ids(ByteView(psk).first(8), ByteView(mask)).bytes)
-      << " frame=" << hex(frame) << " udp=" << hex(spa::make_udp_carrier(frame));
+      << " frame=" << hex(frame) << " udp=" << hex(spa::make_udp_carrier(frame)) << " suffix=" << suffix.text()
+      << " dns=" << hex(spa::make_dns_carrier(frame, suffix, random));
   return out.str();
 }
 

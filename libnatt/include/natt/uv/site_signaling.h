@@ -47,6 +47,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::uint64_t features = kFeatureRelayUdp;
     std::uint64_t boot_id = 0;
     std::string software;
+    // Of the knock over DNS; absent: the site's own.
+    std::optional<spa::DnsSuffix> dns_suffix;
     LogSink log;
   };
 
@@ -123,6 +125,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   void on_roster_document(Instant now, Broker& broker, const RosterReceived& received);
   Result<RosterChange> accept_roster(Instant now, const SignedRoster& documents);
   void send_knocks(Instant now);
+  void send_knock(const Broker& broker, spa::KnockDatagram knock);
   void rearm();
   [[nodiscard]] bool is_address_of(const Identity& broker, const IpAddress& ip) const;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <natt/demux.h>
+#include <natt/spa/dns_carrier.h>
 #include <natt/spa/udp_carrier.h>
 
 namespace natt::uv {
@@ -32,7 +33,7 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
 
 Result<std::unique_ptr<BrokerUdp>> BrokerUdp::open(uv_loop_s& loop, const Options& options, StunServer& stun,
                                                    RelayServer& relay, spa::VerifierGroup& verifiers) {
-  std::unique_ptr<BrokerUdp> udp(new BrokerUdp(loop, stun, relay, verifiers, options.knocks));
+  std::unique_ptr<BrokerUdp> udp(new BrokerUdp(loop, stun, relay, verifiers, options));
   if (auto opened = udp->main_->open(loop, {options.address, options.port}); !opened) {
     return tl::unexpected(opened.error());
   }
@@ -46,11 +47,12 @@ Result<std::unique_ptr<BrokerUdp>> BrokerUdp::open(uv_loop_s& loop, const Option
 }
 
 BrokerUdp::BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa::VerifierGroup& verifiers,
-                     KnockListener* knocks)
+                     const Options& options)
     : stun_(stun),
       relay_(relay),
       verifiers_(verifiers),
-      knocks_(knocks),
+      dns_suffixes_(options.dns_suffixes),
+      knocks_(options.knocks),
       timer_(loop, *this),
       main_(std::make_unique<Port>(*this)) {}
 
@@ -95,6 +97,7 @@ void BrokerUdp::handle_datagram(Instant now, Port& port, const ReceivedTrain& tr
       &port == main_.get() ? classify_datagram(datagram) : classify_dns_port_datagram(datagram);
   if (kind == DatagramKind::kStun) handle_stun(now, port, train, datagram);
   if (kind == DatagramKind::kKnock) handle_knock(now, train, datagram);
+  if (kind == DatagramKind::kDns) handle_dns(now, train, datagram);
 }
 
 void BrokerUdp::handle_stun(Instant now, Port& port, const ReceivedTrain& train, ByteView datagram) {
@@ -106,10 +109,22 @@ void BrokerUdp::handle_stun(Instant now, Port& port, const ReceivedTrain& train,
 }
 
 void BrokerUdp::handle_knock(Instant now, const ReceivedTrain& train, ByteView datagram) {
-  const auto frame = spa::parse_udp_carrier(datagram);
-  if (!frame) return;
+  if (const auto frame = spa::parse_udp_carrier(datagram)) verify(now, train, spa::Transport::kUdp, *frame);
+}
+
+// Any suffix: a frame does not say which site it is for, and a wrong guess of the suffix proves nothing.
+void BrokerUdp::handle_dns(Instant now, const ReceivedTrain& train, ByteView datagram) {
+  for (const spa::DnsSuffix& suffix : dns_suffixes_) {
+    if (const auto frame = spa::parse_dns_carrier(datagram, suffix)) {
+      return verify(now, train, spa::Transport::kDns, *frame);
+    }
+  }
+}
+
+void BrokerUdp::verify(Instant now, const ReceivedTrain& train, spa::Transport transport, spa::FrameView frame) {
+  // Frames are bound to the service port on the DNS port too: what is knocked at is the verifier, not a socket.
   const spa::KnockContext context{.port = port(), .binding = {}, .source = train.from.ip};
-  const auto grant = verifiers_.verify(now, wall_now(), spa::Transport::kUdp, *frame, context);
+  const auto grant = verifiers_.verify(now, wall_now(), transport, frame, context);
   if (!grant) return;
   ++knocks_granted_;
   if (knocks_ != nullptr) knocks_->on_knock(now, *grant, train.from);

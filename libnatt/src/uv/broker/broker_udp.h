@@ -8,9 +8,11 @@
 
 #include <array>
 #include <memory>
+#include <vector>
 
 #include <natt/knock_listener.h>
 #include <natt/relay_server.h>
+#include <natt/spa/dns_suffix.h>
 #include <natt/spa/verifier_group.h>
 #include <natt/stun_server.h>
 #include <natt/uv/timer.h>
@@ -24,7 +26,8 @@ class BrokerUdp final : private Timer::Listener {
     IpAddress address;
     std::uint16_t port = 443;
     std::uint16_t dns_port = 53;  // 0: none
-    KnockListener* knocks = nullptr;  // outlives this
+    std::vector<spa::DnsSuffix> dns_suffixes;  // of knocks over DNS; any of them will do
+    KnockListener* knocks = nullptr;           // outlives this
   };
 
   [[nodiscard]] static Result<std::unique_ptr<BrokerUdp>> open(uv_loop_s& loop, const Options& options,
@@ -42,17 +45,20 @@ class BrokerUdp final : private Timer::Listener {
  private:
   class Port;
   BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa::VerifierGroup& verifiers,
-            KnockListener* knocks);
+            const Options& options);
   void on_timer(Instant now) override;
   void on_train(Instant now, Port& port, const ReceivedTrain& train);
   void handle_datagram(Instant now, Port& port, const ReceivedTrain& train, ByteView datagram);
   void handle_stun(Instant now, Port& port, const ReceivedTrain& train, ByteView datagram);
   void handle_knock(Instant now, const ReceivedTrain& train, ByteView datagram);
+  void handle_dns(Instant now, const ReceivedTrain& train, ByteView datagram);
+  void verify(Instant now, const ReceivedTrain& train, spa::Transport transport, spa::FrameView frame);
   void forward(Instant now, Port& port, const ReceivedTrain& train);
 
   StunServer& stun_;
   RelayServer& relay_;
   spa::VerifierGroup& verifiers_;
+  const std::vector<spa::DnsSuffix> dns_suffixes_;
   KnockListener* knocks_;
   Timer timer_;
   std::unique_ptr<Port> main_;

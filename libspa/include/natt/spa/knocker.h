@@ -8,6 +8,7 @@
 //   Knocker knocker({.device = me, .verifier = broker, .port = 443, .mask = mask, .key_generation = 1}, *pair, random);
 //   const KnockId id = knocker.next_knock_id();
 //   send_udp(knocker.make_udp_knock(wall_now, id));
+//   send_udp_53(knocker.make_dns_knock(wall_now, id));
 //   send_tcp(knocker.make_tcp_hello(wall_now, id, client_hello_record), client_hello_record);
 
 #include <chrono>
@@ -18,6 +19,7 @@
 #include <natt/bytes.h>
 #include <natt/identity.h>
 #include <natt/random.h>
+#include <natt/spa/dns_suffix.h>
 #include <natt/spa/frame.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/locked_memory.h>
@@ -35,6 +37,7 @@ struct KnockerOptions {
   MaskKey mask;                      // the verifier's, from the roster
   std::uint16_t key_generation = 0;  // of the device's pair that the PairKey was derived from
   std::uint8_t wanted = kFlagUdpWanted | kFlagTcpWanted;
+  DnsSuffix dns_suffix;  // as the verifier has it
 };
 
 // A relay join in one piece: record 1 and record 2.
@@ -55,6 +58,8 @@ class Knocker {
 
   // A whole datagram (natt/spa/udp_carrier.h). `wall_now` here and below is this device's own clock, uncorrected.
   [[nodiscard]] ByteBuffer make_udp_knock(WallTime wall_now, KnockId id, FrameType type = FrameType::kKnock);
+  // The same for the verifier's DNS port (natt/spa/dns_carrier.h).
+  [[nodiscard]] ByteBuffer make_dns_knock(WallTime wall_now, KnockId id, FrameType type = FrameType::kKnock);
   // Record 1, to be sent in front of `client_hello_record`: the TLS library's first record, whole, with header,
   // at most TlsHelloReader::kMaxRecord2 octets.
   [[nodiscard]] ByteBuffer make_tcp_hello(WallTime wall_now, KnockId id, ByteView client_hello_record);
@@ -79,6 +84,7 @@ class Knocker {
   MaskKey mask_;
   std::uint16_t key_generation_;
   std::uint8_t wanted_;
+  DnsSuffix dns_suffix_;
   LockedMemory pair_;
   Random& random_;
   std::uint16_t next_id_;

@@ -21,16 +21,9 @@ BrokerListen read_listen(TableReader& root) {
 }
 
 BrokerConfig read_broker_config(TableReader& root, const std::filesystem::path& file) {
-  BrokerConfig config;
-  config.file = file;
+  BrokerConfig config{read_program_tables(root, file, HasListener::kYes)};
   config.sites = read_sites(root, file, Role::kBroker, kMaxSites);
   config.listen = read_listen(root);
-  config.spa = read_spa(root, HasListener::kYes);
-  ProgramTables tables = read_program_tables(root, file);
-  config.state = std::move(tables.state);
-  config.control = std::move(tables.control);
-  config.log = tables.log;
-  config.natt = tables.natt;
   return config;
 }
 

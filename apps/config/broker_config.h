@@ -20,14 +20,8 @@ struct BrokerListen {
   std::uint16_t dns_port = 53;  // UDP; 0: do not listen there (NAT behaviour discovery loses its second port)
 };
 
-struct BrokerConfig {
-  std::filesystem::path file;  // absolute
+struct BrokerConfig : ProgramConfig {
   BrokerListen listen;
-  SpaConfig spa;
-  StateConfig state;
-  ControlConfig control;
-  LogConfig log;
-  NattConfig natt;
   std::vector<SiteConfig> sites;  // at least one; names differ
 };
 

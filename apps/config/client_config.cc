@@ -138,20 +138,13 @@ RaceConfig read_race(TableReader& root) {
 }
 
 ClientConfig read_client_config(TableReader& root, const std::filesystem::path& file) {
-  ClientConfig config;
-  config.file = file;
+  ClientConfig config{read_program_tables(root, file, HasListener::kNo)};
   config.sites = read_sites(root, file, Role::kClient, kMaxSites);
   config.forwards = read_forwards(root, config.sites);
   config.socks = read_socks(root, config.sites, file);
   config.tun = read_tun(root, config.sites);
   config.race = read_race(root);
   config.probe_prefixes = read_probe_prefixes(root);
-  config.spa = read_spa(root, HasListener::kNo);
-  ProgramTables tables = read_program_tables(root, file);
-  config.state = std::move(tables.state);
-  config.control = std::move(tables.control);
-  config.log = tables.log;
-  config.natt = tables.natt;
   return config;
 }
 

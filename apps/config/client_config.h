@@ -56,8 +56,7 @@ struct RaceConfig {
   Duration relay_after = std::chrono::milliseconds(2500);
 };
 
-struct ClientConfig {
-  std::filesystem::path file;  // absolute
+struct ClientConfig : ProgramConfig {
   std::vector<SiteConfig> sites;
   std::vector<Forward> forwards;
   SocksConfig socks;
@@ -65,11 +64,6 @@ struct ClientConfig {
   RaceConfig race;
   // Private candidates may be tried inside these blocks (DESIGN 7): `[probe] prefixes`.
   std::vector<IpPrefix> probe_prefixes;
-  SpaConfig spa;
-  StateConfig state;
-  ControlConfig control;
-  LogConfig log;
-  NattConfig natt;
 };
 
 // Whether every address of `route` is inside one block of `accept_routes`.

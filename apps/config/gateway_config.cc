@@ -82,8 +82,7 @@ gateway::Entitlement read_entitlement(TableReader& table, std::size_t& rules_lef
 }
 
 GatewayConfig read_gateway_config(TableReader& root, const std::filesystem::path& file) {
-  GatewayConfig config;
-  config.file = file;
+  GatewayConfig config{read_program_tables(root, file, HasListener::kYes)};
   auto sites = read_sites(root, file, Role::kGateway, 1);
   if (!sites.empty()) config.site = std::move(sites.front());
   config.listen = read_listen(root);
@@ -93,12 +92,6 @@ GatewayConfig read_gateway_config(TableReader& root, const std::filesystem::path
     config.entitlements.push_back(read_entitlement(table, rules_left));
   }
   config.probe_prefixes = read_probe_prefixes(root);
-  config.spa = read_spa(root, HasListener::kYes);
-  ProgramTables tables = read_program_tables(root, file);
-  config.state = std::move(tables.state);
-  config.control = std::move(tables.control);
-  config.log = tables.log;
-  config.natt = tables.natt;
   return config;
 }
 

@@ -33,18 +33,12 @@ struct GatewayTun {
   std::vector<IpPrefix> routes;  // advertised to clients
 };
 
-struct GatewayConfig {
-  std::filesystem::path file;  // absolute
+struct GatewayConfig : ProgramConfig {
   GatewayListen listen;
   GatewayTun tun;
   std::vector<gateway::Entitlement> entitlements;  // `[[entitlement]]`; what is not allowed here is denied
   // Private candidates may be tried with clients inside these blocks (DESIGN 7): `[probe] prefixes`.
   std::vector<IpPrefix> probe_prefixes;
-  SpaConfig spa;
-  StateConfig state;
-  ControlConfig control;
-  LogConfig log;
-  NattConfig natt;
   SiteConfig site;
 };
 

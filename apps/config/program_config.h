@@ -64,6 +64,16 @@ struct NattConfig {
   std::chrono::seconds stun_keepalive_interval{15};
 };
 
+// What the file of every program has.
+struct ProgramConfig {
+  std::filesystem::path file;  // absolute
+  SpaConfig spa;
+  StateConfig state;
+  ControlConfig control;
+  LogConfig log;
+  NattConfig natt;
+};
+
 // Exit statuses of all programs.
 enum class ExitStatus : int {
   kOk = 0,

@@ -83,17 +83,6 @@ NattConfig read_natt(TableReader& root) {
   return natt;
 }
 
-}  // namespace
-
-ProgramTables read_program_tables(TableReader& root, const std::filesystem::path& file) {
-  ProgramTables tables;
-  tables.state = read_state(root, file);
-  tables.control = read_control(root, file, tables.state);
-  tables.log = read_log(root);
-  tables.natt = read_natt(root);
-  return tables;
-}
-
 SpaConfig read_spa(TableReader& root, HasListener listener) {
   SpaConfig spa;
   auto table = root.table("spa");
@@ -104,6 +93,16 @@ SpaConfig read_spa(TableReader& root, HasListener listener) {
   }
   table->finish();
   return spa;
+}
+
+}  // namespace
+
+ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file, HasListener listener) {
+  ProgramConfig config{.file = file, .spa = read_spa(root, listener), .state = read_state(root, file)};
+  config.control = read_control(root, file, config.state);
+  config.log = read_log(root);
+  config.natt = read_natt(root);
+  return config;
 }
 
 std::vector<IpPrefix> read_probe_prefixes(TableReader& root) {

@@ -11,18 +11,10 @@
 
 namespace natt::config {
 
-// What every file has, read from the root of `file`.
-struct ProgramTables {
-  StateConfig state;
-  ControlConfig control;
-  LogConfig log;
-  NattConfig natt;
-};
-[[nodiscard]] ProgramTables read_program_tables(TableReader& root, const std::filesystem::path& file);
-
-// `[spa]`. Clients have no tcp_visibility: nobody connects to them.
+// What every file has, read from the root of `file`. Clients have no `[spa] tcp_visibility`: nobody connects to them.
 enum class HasListener { kNo, kYes };
-[[nodiscard]] SpaConfig read_spa(TableReader& root, HasListener listener);
+[[nodiscard]] ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file,
+                                                HasListener listener);
 
 // `[probe] prefixes`.
 [[nodiscard]] std::vector<IpPrefix> read_probe_prefixes(TableReader& root);

@@ -42,13 +42,6 @@ Transport transport_of(tunnel::IpProtocol protocol) {
   return Transport::kIcmp;
 }
 
-// RFC 792, RFC 4443. Other questions (redirect, router advertisement, timestamp) have no business in a tunnel.
-bool is_echo_request(const tunnel::InnerPacket& packet) {
-  constexpr std::uint8_t kEchoRequest = 8;
-  constexpr std::uint8_t kEchoRequestV6 = 128;
-  return packet.icmp_type == (packet.flow.protocol == tunnel::IpProtocol::kIcmp ? kEchoRequest : kEchoRequestV6);
-}
-
 // An ICMP error says "packet too big" and the like about what the other end sent: it belongs to
 // the flow that its quotation answers. Nothing when it quotes what this client never received.
 std::optional<tunnel::FlowKey> flow_of_error(const tunnel::InnerPacket& packet) {
@@ -152,7 +145,8 @@ Decision Entitlements::check_packet(const Identity& client, const std::vector<Ip
     return deny(fmt::format("source {} is not the client's tunnel address", flow.source.to_string()));
   }
   const Rules rules = rules_of(client);
-  if (transport_of(flow.protocol) != Transport::kIcmp || is_echo_request(packet)) return check_flow(rules, flow);
+  // Other questions of ICMP (redirect, router advertisement, timestamp) have no business in a tunnel.
+  if (!flow.is_icmp() || packet.is_echo_request()) return check_flow(rules, flow);
   const auto subject = flow_of_error(packet);
   if (!subject) return deny(fmt::format("ICMP type {} belongs to no flow", packet.icmp_type));
   return check_flow(rules, *subject);

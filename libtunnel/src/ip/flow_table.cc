@@ -34,8 +34,9 @@ Duration FlowTable::timeout_of(const Entry& entry) const {
   return timeouts_.icmp;
 }
 
-bool FlowTable::knows(Instant now, const FlowKey& flow) const {
-  const auto found = entries_.find(flow);
+bool FlowTable::knows(Instant now, const InnerPacket& packet) const {
+  if (packet.flow.is_icmp() && !packet.is_echo_request()) return false;
+  const auto found = entries_.find(packet.flow);
   return found != entries_.end() && now - found->second->last_seen < timeout_of(*found->second);
 }
 
@@ -64,7 +65,7 @@ void FlowTable::touch(Instant now, Order::iterator entry, const InnerPacket& pac
 }
 
 void FlowTable::note_outgoing(Instant now, const InnerPacket& packet) {
-  if (packet.quoted) return;
+  if (packet.flow.is_icmp() && !packet.is_echo_request()) return;
   auto entry = find_live(now, packet.flow);
   if (entry == order_.end()) {
     if (entries_.size() == capacity_) {

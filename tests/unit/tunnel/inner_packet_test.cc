@@ -160,7 +160,7 @@ TEST_CASE("flow table: only answers to what the client sent come back", "[tunnel
   const Instant now{std::chrono::seconds(100)};
   CHECK_FALSE(table.allows_return(now, in_tcp(kSyn | kAck)));
   table.note_outgoing(now, out_tcp(kSyn));
-  CHECK(table.knows(now, out_tcp(kSyn).flow));
+  CHECK(table.knows(now, out_tcp(kSyn)));
 
   CHECK(table.allows_return(now, in_tcp(kSyn | kAck)));
   CHECK_FALSE(table.allows_return(now, in_tcp(kSyn)));  // a connection from outside
@@ -202,11 +202,11 @@ TEST_CASE("flow table: when full it forgets the flow that was silent for longest
   table.note_outgoing(now += 1s, out(1));
   table.note_outgoing(now += 1s, out(4));
   CHECK(table.size() == 3);
-  CHECK(table.knows(now, out(1).flow));
-  CHECK_FALSE(table.knows(now, out(2).flow));
+  CHECK(table.knows(now, out(1)));
+  CHECK_FALSE(table.knows(now, out(2)));
   table.clear();
   CHECK(table.size() == 0);
-  CHECK_FALSE(table.knows(now, out(1).flow));
+  CHECK_FALSE(table.knows(now, out(1)));
 }
 
 TEST_CASE("flow table: an ICMP error passes when it quotes a flow of the same client", "[tunnel][ip]") {
@@ -218,4 +218,19 @@ TEST_CASE("flow table: an ICMP error passes when it quotes a flow of the same cl
   CHECK_FALSE(table.allows_return(now, parsed(ipv4("10.99.0.1", "10.200.0.3", 1, icmp(3, 0, sent)))));
   const ByteBuffer never = ipv4("10.200.0.2", "10.99.0.5", 17, udp(40001, 53));
   CHECK_FALSE(table.allows_return(now, parsed(ipv4("10.99.0.1", "10.200.0.2", 1, icmp(3, 0, never)))));
+}
+
+TEST_CASE("flow table: an ICMP error of the client is never a packet of a flow it has open", "[tunnel][ip]") {
+  FlowTable table(1);
+  const Instant now{std::chrono::seconds(100)};
+  const InnerPacket echo = parsed(ipv4("10.200.0.2", "10.99.0.5", 1, icmp(8, 0)));
+  table.note_outgoing(now, echo);
+  CHECK(table.knows(now, echo));
+  CHECK_FALSE(table.knows(now, parsed(ipv4("10.200.0.2", "10.99.0.5", 1, icmp(0, 0)))));
+  const ByteBuffer anything = ipv4("10.99.0.5", "10.200.0.2", 17, udp(53, 40000));
+  CHECK_FALSE(table.knows(now, parsed(ipv4("10.200.0.2", "10.99.0.5", 1, icmp(3, 0, anything)))));
+  const InnerPacket echo6 = parsed(ipv6("2001:db8::2", "2001:db8:99::5", 58, icmp(128, 0)));
+  table.note_outgoing(now, echo6);
+  CHECK(table.knows(now, echo6));
+  CHECK_FALSE(table.knows(now, parsed(ipv6("2001:db8::2", "2001:db8:99::5", 58, icmp(129, 0)))));
 }

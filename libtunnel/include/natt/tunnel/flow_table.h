@@ -29,13 +29,14 @@ class FlowTable {
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
 
-  // A packet from the client that policy has allowed. ICMP errors do not open a flow.
+  // A packet from the client that policy has allowed. Of ICMP only an echo request opens a flow.
   void note_outgoing(Instant now, const InnerPacket& packet);
   // A packet towards the client: whether it belongs to a flow the client started, or is an
   // ICMP error that quotes a packet of one.
   [[nodiscard]] bool allows_return(Instant now, const InnerPacket& packet);
-  // Whether the client already has this flow open: policy was asked when it started.
-  [[nodiscard]] bool knows(Instant now, const FlowKey& flow) const;
+  // Whether the client's packet belongs to a flow it has open: policy was asked when that started. Never for ICMP
+  // other than echo requests: an error carries no ports, so it would look like an echo with identifier 0.
+  [[nodiscard]] bool knows(Instant now, const InnerPacket& packet) const;
   // After a policy change.
   void clear();
   [[nodiscard]] std::size_t size() const { return entries_.size(); }

@@ -27,6 +27,7 @@ struct FlowKey {
   [[nodiscard]] FlowKey reversed() const {
     return {protocol, destination, source, destination_port, source_port};
   }
+  [[nodiscard]] bool is_icmp() const { return protocol == IpProtocol::kIcmp || protocol == IpProtocol::kIcmpV6; }
   friend bool operator==(const FlowKey&, const FlowKey&) = default;
 };
 
@@ -43,6 +44,11 @@ struct InnerPacket {
   std::optional<FlowKey> quoted;
 
   [[nodiscard]] bool has(TcpFlags flag) const { return (tcp_flags & static_cast<std::uint8_t>(flag)) != 0; }
+
+  // RFC 792, RFC 4443 section 4.1.
+  [[nodiscard]] bool is_echo_request() const {
+    return flow.is_icmp() && icmp_type == (flow.protocol == IpProtocol::kIcmp ? 8 : 128);
+  }
 
   // Exactly one packet: total length equals the size given. Nothing for anything but TCP,
   // UDP, ICMP and ICMPv6 over plain IPv4 or IPv6 headers. Checksums are left to the hosts.

@@ -121,7 +121,7 @@ bool IpService::allows(Instant now, Client& client, const InnerPacket& packet) {
     deny(client, packet, "the source is not the assigned address");
     return false;
   }
-  if (client.flows->knows(now, packet.flow)) return true;
+  if (client.flows->knows(now, packet)) return true;
   GatewayPolicy::Verdict verdict = policy_.check_packet(client.identity, packet);
   if (!verdict.allowed) deny(client, packet, verdict.reason);
   return verdict.allowed;

@@ -16,13 +16,14 @@ readonly backports_list=/etc/apt/sources.list.d/natt-backports.sources
 
 build_packages=(
   g++ cmake ninja-build pkg-config ca-certificates dpkg-dev xz-utils
-  libuv1-dev libsodium-dev libnghttp2-dev libprotobuf-dev protobuf-compiler libexpected-dev
+  libuv1-dev libsodium-dev libbpf-dev clang libnghttp2-dev libprotobuf-dev protobuf-compiler libexpected-dev
   libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   iproute2 nftables python3 util-linux procps curl
 )
 # From bookworm-backports on Debian 12; later releases have them in main.
 backports_packages=(android-libboringssl-dev libnghttp3-dev libcatch2-dev catch2)
-test_packages=(clang clang-format libclang-rt-14-dev lld git coturn tshark jq openssl iputils-ping)
+test_packages=(clang-format libclang-rt-14-dev lld git coturn tshark jq openssl iputils-ping
+  nmap fwknop-server fwknop-client iptables)
 
 say() { printf 'natt: %s\n' "$*"; }
 fail() { printf 'natt: %s\n' "$*" >&2; exit 1; }

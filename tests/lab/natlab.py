@@ -172,6 +172,16 @@ class Lab:
             inner.ip(f"address add {prefix}2/64 dev {interface} nodad", f"route add default via {prefix}1")
         return prefix
 
+    def neighbour_behind(self, box, name="neighbour"):
+        """Another host inside a NAT, in a network of its own: the same public address, and nothing else in common."""
+        host = self._new_host(name)
+        self._cable(host, "eth0", box, "lan2")
+        box.ip("address add 192.168.2.1/24 dev lan2")
+        box.nft('add rule inet natlab through iifname "lan2" oifname "wan" accept\n')
+        host.addresses.append("192.168.2.2")
+        host.ip("address add 192.168.2.2/24 dev eth0", "route add default via 192.168.2.1")
+        return host
+
     def _protected(self, name, address):
         """A host that only the gateway reaches: no other router has a route to it."""
         host = self._new_host(name)

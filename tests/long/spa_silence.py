@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Garbage of every kind at broker and gateway, over IPv4 and IPv6: how many packets of any protocol come back.
+
+    tests/long/spa_silence.py [KIND...]        kinds whose name holds one of these words; all
+
+NATT_GARBAGE        packets of every kind at every port and family (1000000)
+NATT_GARBAGE_RATE   packets/s at most; 0: as fast as it goes (0)
+NATT_SPA_MODE, NATT_TCP_VISIBILITY    of the broker (tcp, syn)
+NATT_POLICY         file with the host's nftables policy; empty: the host answers for itself where it does
+NATT_TEST_SEED      (1)
+
+TCP kinds have to meet silence only where the kernel gate hides the port; elsewhere no octet and no ICMP may come
+back, and the kernel's handshake packets are counted beside.
+"""
+import os
+import pathlib
+import sys
+import time
+
+import proof
+import knocking
+import silence
+
+COUNT = proof.size("NATT_GARBAGE", 1000000)
+RATE = proof.size("NATT_GARBAGE_RATE", 0)
+SEED = proof.size("NATT_TEST_SEED", 1)
+POLICY = os.environ.get("NATT_POLICY", "")
+# Longer than the kernel keeps half a packet (net.ipv4.ipfrag_time, net.ipv6.ip6frag_time): then it may speak of it.
+REASSEMBLY = 62
+
+
+def wanted(kind):
+    return len(sys.argv) < 2 or any(word in kind for word in sys.argv[1:])
+
+
+def attack(results, site, name, floods, and_filter=""):
+    """Sends every kind and counts what came back in all."""
+    recording = site.watch()
+    sent, started = 0, time.monotonic()
+    for kind, words in floods:
+        if wanted(kind):
+            flood = knocking.flood(site.lab.stranger, *words, "--seed", SEED, *(["--rate", RATE] if RATE else []))
+            results.note(f"{kind}: {flood}" + (f", refused {flood.refused}" if flood.refused else ""))
+            sent += flood.packets
+    if sent and "raw" in name or "tcp" in name:
+        time.sleep(REASSEMBLY if sent else 0)
+    else:
+        time.sleep(2)
+    answers = site.answers(recording, and_filter)
+    for line in answers[:20]:
+        results.note("answer " + " ".join(line))
+    results.add(f"{name}_sent", sent, "packets")
+    results.add(f"{name}_rate", sent / (time.monotonic() - started), "packets/s")
+    results.add(f"{name}_answers", len(answers), "packets", ("==", 0))
+
+
+def check_alive(results, site, knocks):
+    site.fetch_page()
+    keys = knocking.key_files(site.site, site.people)
+    measured = knocking.knock(site.lab.victim, keys, knocks, 20, *([] if not site.tcp_is_hidden else ["--syn"]))
+    results.note(f"knocks afterwards: {measured}")
+    results.add("knocks_afterwards_opened", measured.share, "", (">=", 1.0))
+    results.add("programs_alive", int(site.programs_alive()), "", ("==", 1))
+    results.add("log_lines", site.log_lines(), "", ("<=", 300))
+
+
+def run(results):
+    spa = [("mode", os.environ.get("NATT_SPA_MODE", "tcp")), ("tcp_visibility", os.environ.get("NATT_TCP_VISIBILITY", "syn"))]
+    policy = pathlib.Path(POLICY).read_text(encoding="ascii") if POLICY else None
+    with silence.SilenceSite(SEED, spa=spa, policy=policy) as site:
+        results.note(f"seed {SEED}, {len(site.datagrams)} datagrams and {len(site.flights)} first flights recorded of a client")
+        before = {stem: memory(process.pid) for stem, process in site.site.processes.items()}
+        attack(results, site, "udp", site.udp(COUNT))
+        attack(results, site, "raw_udp", site.raw_udp(COUNT))
+        hidden = site.tcp_is_hidden
+        results.add("tcp_is_hidden", int(hidden))
+        attack(results, site, "tcp", site.tcp(COUNT), "" if hidden else " && (icmp || icmpv6 || udp || tcp.len > 0)")
+        for stem, process in site.site.processes.items():
+            results.add(f"{stem}_memory_grew", memory(process.pid) - before[stem], "KiB", ("<=", 2048))
+        check_alive(results, site, 20)
+
+
+def memory(pid):
+    """Resident KiB of a process."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    proof.main(run)

@@ -35,6 +35,7 @@ Result<void> BrokerApp::open() {
                                        {.address = config_.listen.address,
                                         .port = config_.listen.port,
                                         .dns_port = config_.listen.dns_port,
+                                        .dns_suffix = config_.spa.dns_suffix,
                                         .relay_key = *key,
                                         .relay = {.log = log_.sink()},
                                         .sites = std::move(*sites),

@@ -26,6 +26,7 @@ Result<tunnel::uv::SiteClientOptions> client_options(const config::SiteConfig& s
       .stun_keepalive = settings.values().stun_keepalive_interval,
       .probe_prefixes = config.probe_prefixes,
       .software = "natt-client " NATT_VERSION,
+      .dns_suffix = config.spa.dns_suffix,
       .log = log};
   for (const config::GatewayPeer& gateway : site.gateways) {
     options.gateway_addresses[gateway.identity.name] = gateway.addresses;

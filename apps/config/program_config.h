@@ -13,6 +13,7 @@
 
 #include <natt/address.h>
 #include <natt/log.h>
+#include <natt/spa/dns_suffix.h>
 #include <natt/time.h>
 
 #include "apps/config/site_config.h"
@@ -46,6 +47,8 @@ struct SpaConfig {
   SpaMode mode = SpaMode::kUdpTcp;
   // Absent: the best this host can do. Brokers and gateways only.
   std::optional<TcpVisibility> tcp_visibility;
+  // `[spa] dns_suffix`: what knocks over DNS end in. Absent: each site's own, which follows from its PSK.
+  std::optional<spa::DnsSuffix> dns_suffix;
 };
 
 // Below 1 s keepalives are a flood; above 10 minutes no NAT keeps a binding (RFC 4787 REQ-5 asks for 2).

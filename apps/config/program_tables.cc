@@ -84,15 +84,17 @@ NattConfig read_natt(TableReader& root) {
 }
 
 SpaConfig read_spa(TableReader& root, HasListener listener) {
-  SpaConfig spa;
+  SpaConfig config;
   auto table = root.table("spa");
-  if (!table) return spa;
-  spa.mode = table->parsed("mode", parse_mode, "\"udp-tcp\" or \"tcp\"").value_or(spa.mode);
+  if (!table) return config;
+  config.mode = table->parsed("mode", parse_mode, "\"udp-tcp\" or \"tcp\"").value_or(config.mode);
+  config.dns_suffix =
+      table->parsed("dns_suffix", spa::DnsSuffix::parse, "a host name of at most 60 characters without a final dot");
   if (listener == HasListener::kYes) {
-    spa.tcp_visibility = table->parsed("tcp_visibility", parse_visibility, "\"syn\", \"ip\" or \"open\"");
+    config.tcp_visibility = table->parsed("tcp_visibility", parse_visibility, "\"syn\", \"ip\" or \"open\"");
   }
   table->finish();
-  return spa;
+  return config;
 }
 
 }  // namespace

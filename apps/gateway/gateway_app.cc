@@ -60,6 +60,7 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() const {
                                      .stun_keepalive = settings_->values().stun_keepalive_interval,
                                      .probe_prefixes = config_.probe_prefixes,
                                      .software = "natt-gateway " NATT_VERSION,
+                                     .dns_suffix = config_.spa.dns_suffix,
                                      .log = log_.sink()};
   for (const config::SpaKey& key : config_.site.spa_keys) {
     options.spa_keys.push_back({key.generation, spa::KeyPair::from_secret(key.secret.view())});

@@ -62,6 +62,7 @@ TEST_CASE("config: a broker's generated file gives the documented defaults", "[a
   CHECK(config->listen.dns_port == 53);
   CHECK(config->spa.mode == SpaMode::kUdpTcp);
   CHECK_FALSE(config->spa.tcp_visibility);
+  CHECK_FALSE(config->spa.dns_suffix);
   CHECK(config->state.dir == "/etc/natt/state-device");
   CHECK(config->control.socket == "/etc/natt/state-device/control.sock");
   CHECK(config->log.level == LogLevel::kInfo);
@@ -72,6 +73,19 @@ TEST_CASE("config: a broker's generated file gives the documented defaults", "[a
   CHECK(config->sites[0].identity.uri() == "spiffe://hq/broker/b1");
   CHECK(config->sites[0].roster_file == "/etc/natt/roster");
   CHECK(config->sites[0].spa_keys.size() == 1);
+}
+
+TEST_CASE("config: the suffix of DNS knocks is a host name, in any case and in every program", "[apps][config]") {
+  const std::string appended = "\n[spa]\ndns_suffix = \"NS.Example.net\"\n";
+  const auto expected = spa::DnsSuffix::parse("ns.example.net");
+  const auto broker = parse_broker_config(device_text(Role::kBroker) + appended, kFile);
+  const auto gateway = parse_gateway_config(device_text(Role::kGateway) + appended, kFile);
+  const auto client = parse_client_config(device_text(Role::kClient) + appended, kFile);
+
+  REQUIRE((broker && gateway && client));
+  CHECK(broker->spa.dns_suffix == expected);
+  CHECK(gateway->spa.dns_suffix == expected);
+  CHECK(client->spa.dns_suffix == expected);
 }
 
 TEST_CASE("config: a gateway's generated file carries the entitlements of init", "[apps][config]") {
@@ -255,6 +269,9 @@ TEST_CASE("config: whatever is wrong, the complaint names file, line and key", "
       {Role::kBroker, "[listen]\naddress = \"example.org\"", "listen.address", "IP address"},
       {Role::kBroker, "[listen]\nspa = \"off\"", "listen.spa", "unknown key"},
       {Role::kBroker, "[spa]\nmode = \"udp\"", "spa.mode", "udp-tcp"},
+      {Role::kBroker, "[spa]\ndns_suffix = \"a..b\"", "spa.dns_suffix", "host name"},
+      {Role::kClient, "[spa]\ndns_suffix = \"\"", "spa.dns_suffix", "host name"},
+      {Role::kGateway, "[spa]\ndns_suffix = \"" + std::string(61, 'a') + "\"", "spa.dns_suffix", "60 characters"},
       {Role::kBroker, "[spa]\ntcp_visibility = \"closed\"", "spa.tcp_visibility", "\"syn\""},
       {Role::kBroker, "[natt]\nrelaySessionsThreshold = -1", "natt.relaySessionsThreshold", "integer from 0"},
       {Role::kBroker, "[natt]\nstunKeepaliveInterval = 0", "natt.stunKeepaliveInterval", "1 to 600"},

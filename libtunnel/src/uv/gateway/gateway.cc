@@ -116,7 +116,11 @@ Result<void> Gateway::Impl::open() {
 Result<void> Gateway::Impl::open_signaling() {
   auto signaling = SiteSignaling::make(
       loop_,
-      {.view = RosterView::kFull, .boot_id = boot_id_, .software = options_.software, .log = options_.log},
+      {.view = RosterView::kFull,
+       .boot_id = boot_id_,
+       .software = options_.software,
+       .dns_suffix = options_.dns_suffix,
+       .log = options_.log},
       options_.credentials, options_.spa_keys.front(), options_.psk, options_.roster, *driver_, random_, *this);
   if (!signaling) return tl::unexpected(signaling.error());
   signaling_ = std::move(*signaling);

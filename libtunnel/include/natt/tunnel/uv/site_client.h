@@ -43,6 +43,8 @@ struct SiteClientOptions {
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
   std::string software;
+  // Of knocks over DNS, as the brokers have it; absent: the site's own.
+  std::optional<spa::DnsSuffix> dns_suffix;
   LogSink log;
 };
 

@@ -6,6 +6,10 @@ find_package(PkgConfig REQUIRED)
 
 # SPA cryptography: BLAKE2b, SipHash, ChaCha20-Poly1305, X25519.
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+# Loading the kernel gate.
+if(NATT_KERNEL_GATE)
+  pkg_check_modules(BPF REQUIRED IMPORTED_TARGET libbpf>=1.0)
+endif()
 # Event loop of the drivers and programs.
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 # HTTP/3 framing and QPACK; 1.8 is the version these sources were written for.

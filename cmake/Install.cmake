@@ -8,7 +8,7 @@ set(NATT_INSTALL_CMAKEDIR "${CMAKE_INSTALL_LIBDIR}/cmake/natt")
 # Not beside other libraries: a distribution's libngtcp2 may live there.
 set(NATT_INSTALL_PRIVATEDIR "${CMAKE_INSTALL_LIBDIR}/natt")
 
-install(TARGETS natt_spa natt_core natt tunnel_core tunnel EXPORT natt
+install(TARGETS natt_spa natt_spa_gate natt_core natt tunnel_core tunnel EXPORT natt
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(EXPORT natt NAMESPACE natt:: FILE nattTargets.cmake DESTINATION "${NATT_INSTALL_CMAKEDIR}")
 foreach(library IN ITEMS libspa libnatt libtunnel)

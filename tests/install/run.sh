@@ -57,7 +57,7 @@ programs() {
 }
 
 check "cmake --install, and no path of the build in the package" moved
-for part in spa natt tunnel; do check "an outside project links $part" use "$part"; done
+for part in spa spa_gate natt tunnel; do check "an outside project links $part" use "$part"; done
 check "an unknown component is refused" refused configure nonsense
 if [[ -e $build/apps/broker ]]; then check "the installed programs start" programs; fi
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The programs of the kernel gate, one for each kind of socket (natt/spa/kernel_gate.h). A
+ * filter returns how much of the packet is kept: all of it or nothing. */
+
+#include "tcp.bpf.h"
+#include "udp.bpf.h"
+
+#define GATE_KEEP (-1)
+#define GATE_DROP 0
+
+static __always_inline int gate_conclude(enum gate_verdict verdict) {
+  gate_count(verdict);
+  return verdict < GATE_NO_SHAPE ? GATE_KEEP : GATE_DROP;
+}
+
+SEC("socket")
+int gate_broker_udp(struct __sk_buff *skb) {
+  const struct gate_config *config = gate_settings();
+  const __u32 size = gate_datagram_size(skb);
+  __u8 first = 0;
+  if (!config || size > 65535 || gate_load(skb, 0, &first, 1)) return gate_conclude(GATE_NO_SHAPE);
+  if (first == 22) return gate_conclude(gate_dtls_knock(skb, config, size));
+  if (first <= 3) return gate_conclude(gate_stun(skb, config, size));
+  if (first == 12) return gate_conclude(gate_relay(skb, size, 1));
+  return gate_conclude(GATE_NO_SHAPE);
+}
+
+SEC("socket")
+int gate_broker_dns(struct __sk_buff *skb) {
+  const struct gate_config *config = gate_settings();
+  const __u32 size = gate_datagram_size(skb);
+  __u32 cookie = 0;
+  __u8 first = 0;
+  if (!config || size > 65535 || gate_load(skb, 0, &first, 1)) return gate_conclude(GATE_NO_SHAPE);
+  if (first <= 3 && gate_load(skb, 4, &cookie, 4) == 0 && cookie == bpf_htonl(0x2112a442))
+    return gate_conclude(gate_stun(skb, config, size));
+  return gate_conclude(gate_dns_knock(skb, config, size));
+}
+
+SEC("socket")
+int gate_tunnel_udp(struct __sk_buff *skb) {
+  const struct gate_config *config = gate_settings();
+  const __u32 size = gate_datagram_size(skb);
+  __u8 first = 0;
+  if (!config || size > 65535 || gate_load(skb, 0, &first, 1)) return gate_conclude(GATE_NO_SHAPE);
+  if (first >= 64) return gate_conclude(gate_quic(skb, config, size));
+  if (first == 22) return gate_conclude(gate_dtls_knock(skb, config, size));
+  if (first <= 3) return gate_conclude(gate_stun(skb, config, size));
+  if (first == 12) return gate_conclude(gate_relay(skb, size, 0));
+  return gate_conclude(GATE_NO_SHAPE);
+}
+
+SEC("socket")
+int gate_tcp_syn(struct __sk_buff *skb) {
+  const struct gate_config *config = gate_settings();
+  return gate_conclude(config ? gate_segment(skb, config, 0) : GATE_STRAY);
+}
+
+SEC("socket")
+int gate_tcp_ip(struct __sk_buff *skb) {
+  const struct gate_config *config = gate_settings();
+  return gate_conclude(config ? gate_segment(skb, config, 1) : GATE_STRAY);
+}
+
+char gate_license[] SEC("license") = "Apache-2.0";

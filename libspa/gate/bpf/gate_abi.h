@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the eBPF programs and the library share: layout of the maps, and the numbers of the
+ * verdicts, which are those of natt::spa::GateVerdict (gate_maps.cc asserts it). C and C++. */
+
+#include <linux/types.h>
+
+#define GATE_MAX_VERIFIERS 16
+#define GATE_MAX_STUN_KEYS 16
+#define GATE_MAX_CONNECTION_ID_KEYS 2
+
+/* The LRU maps. Each holds more than a fair share of what comes in the ten seconds it is for. */
+#define GATE_MAX_COPIES 65536
+#define GATE_MAX_FLOWS 65536
+#define GATE_MAX_SOURCES 65536
+
+/* Initials of one token from one source: a ClientHello of two packets, sent seven times. */
+#define GATE_MAX_INITIALS 16
+
+/* Unknown hints pass: the hint map is full. */
+#define GATE_FLAG_INCOMPLETE 1u
+/* STUN passes whatever its tag: more keys than the gate takes. */
+#define GATE_FLAG_ANY_STUN 2u
+
+enum gate_verdict {
+  GATE_KNOCK,
+  GATE_INITIAL,
+  GATE_CONNECTION_ID,
+  GATE_STUN,
+  GATE_RELAY,
+  GATE_SYN,
+  GATE_SOURCE,
+  GATE_FLOW,
+  GATE_UNCHECKED,
+  GATE_NO_SHAPE,
+  GATE_UNKNOWN_HINT,
+  GATE_BAD_PREFILTER,
+  GATE_COPY,
+  GATE_FOREIGN_ID,
+  GATE_BAD_STUN_TAG,
+  GATE_BAD_RELAY,
+  GATE_BARE_SYN,
+  GATE_SYN_BUDGET,
+  GATE_STRAY,
+  GATE_VERDICTS,
+};
+
+/* A SipHash key as its two little-endian words. */
+struct gate_sip_key {
+  __u64 k0;
+  __u64 k1;
+};
+
+struct gate_config {
+  __u32 verifiers;
+  __u32 stun_keys;
+  __u32 connection_id_keys;
+  __u32 flags;
+  __u32 syns_per_second;
+  __u32 reserved;
+  __u64 source_lifetime_ns;
+  __u64 flow_lifetime_ns;
+};
+
+/* Of a hint, whose eight octets are the key. */
+struct gate_hint {
+  struct gate_sip_key prefilter;
+  __u32 second; /* of the budget */
+  __u32 syns;
+};
+
+/* IPv4 as ::ffff:a.b.c.d. */
+struct gate_address {
+  __u64 high;
+  __u64 low;
+};
+
+struct gate_endpoint {
+  struct gate_address ip;
+  __u64 port; /* as on the wire; wide, so that no octet is left undefined */
+};
+
+struct gate_source {
+  __u64 expires_ns; /* CLOCK_MONOTONIC */
+  __u32 syns_left;
+  __u32 reserved;
+};
+
+/* A frame that came before: P, and for Initials where from. */
+struct gate_copy {
+  __u64 tag;
+  __u64 source;
+};

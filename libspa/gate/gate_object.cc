@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gate/gate_object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include <natt/spa/errc.h>
+
+namespace natt::spa::gate {
+namespace {
+
+// In the order of GateSocket.
+constexpr std::array<const char*, kGateSocketCount> kPrograms{"gate_broker_udp", "gate_broker_dns", "gate_tunnel_udp",
+                                                              "gate_tcp_syn", "gate_tcp_ip"};
+
+static_assert(kGateVerdictCount == GATE_VERDICTS);
+static_assert(static_cast<int>(GateVerdict::kUnchecked) == GATE_UNCHECKED);
+static_assert(static_cast<int>(GateVerdict::kNoShape) == GATE_NO_SHAPE);
+static_assert(static_cast<int>(GateVerdict::kBadRelay) == GATE_BAD_RELAY);
+static_assert(static_cast<int>(GateVerdict::kStray) == GATE_STRAY);
+
+// libbpf prints what it could not do; that is for our caller to say, in one sentence. The setting is the process's:
+// what it was before comes back.
+class QuietLibbpf {
+ public:
+  QuietLibbpf() : before_(libbpf_set_print(nullptr)) {}
+  ~QuietLibbpf() { libbpf_set_print(before_); }
+  QuietLibbpf(const QuietLibbpf&) = delete;
+  QuietLibbpf& operator=(const QuietLibbpf&) = delete;
+
+ private:
+  libbpf_print_fn_t before_;
+};
+
+tl::unexpected<Error> unavailable(int error) {
+  const std::string said = std::generic_category().message(error);
+  if (error == EPERM || error == EACCES) {
+    return fail(Errc::kUnavailable, "the kernel gate needs CAP_BPF, outside of user namespaces: bpf() says " + said);
+  }
+  if (error == ENOSYS) return fail(Errc::kUnavailable, "this kernel has no bpf(): " + said);
+  return fail(Errc::kUnavailable, "the kernel does not take the gate's programs: " + said);
+}
+
+// Elements of these maps exist for good and writing one cannot fail; in an LRU map the oldest makes room.
+template <typename Key, typename Value>
+void put(int map, const Key& key, const Value& value) {
+  static_cast<void>(bpf_map_update_elem(map, &key, &value, BPF_ANY));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t hints) {
+  const QuietLibbpf quiet;
+  const auto file = program_file();
+  bpf_object_open_opts options{};
+  options.sz = sizeof options;
+  options.object_name = "natt_gate";
+  bpf_object* object = bpf_object__open_mem(file.data(), file.size(), &options);
+  if (object == nullptr) return unavailable(errno);
+  std::unique_ptr<GateObject> loaded(new GateObject(object));
+  bpf_map* map = bpf_object__find_map_by_name(object, "gate_hints");
+  if (map == nullptr || bpf_map__set_max_entries(map, static_cast<std::uint32_t>(hints)) != 0) return unavailable(EINVAL);
+  if (const int error = bpf_object__load(object); error != 0) return unavailable(-error);
+  if (auto found = loaded->find_descriptors(); !found) return tl::unexpected(found.error());
+  return loaded;
+}
+
+GateObject::~GateObject() { bpf_object__close(object_); }
+
+int GateObject::map(const char* name) const {
+  const bpf_map* found = bpf_object__find_map_by_name(object_, name);
+  return found == nullptr ? -1 : bpf_map__fd(found);
+}
+
+Result<void> GateObject::find_descriptors() {
+  for (std::size_t i = 0; i < kPrograms.size(); ++i) {
+    const bpf_program* program = bpf_object__find_program_by_name(object_, kPrograms[i]);
+    programs_[i] = program == nullptr ? -1 : bpf_program__fd(program);
+    if (programs_[i] < 0) return unavailable(ENOENT);
+  }
+  hints_ = map("gate_hints");
+  config_ = map("gate_config");
+  masks_ = map("gate_masks");
+  stun_keys_ = map("gate_stun_keys");
+  connection_id_keys_ = map("gate_cid_keys");
+  sources_ = map("gate_sources");
+  verdicts_ = map("gate_verdicts");
+  const int least = std::min({hints_, config_, masks_, stun_keys_, connection_id_keys_, sources_, verdicts_});
+  return least < 0 ? unavailable(ENOENT) : Result<void>{};
+}
+
+void GateObject::set_config(const gate_config& config) { put(config_, std::uint32_t{0}, config); }
+void GateObject::set_mask(std::uint32_t index, const gate_sip_key& key) { put(masks_, index, key); }
+void GateObject::set_stun_key(std::uint32_t index, const gate_sip_key& key) { put(stun_keys_, index, key); }
+void GateObject::set_connection_id_key(std::uint32_t index, const gate_sip_key& key) {
+  put(connection_id_keys_, index, key);
+}
+void GateObject::set_source(const gate_address& ip, const gate_source& source) { put(sources_, ip, source); }
+void GateObject::remove_source(const gate_address& ip) { static_cast<void>(bpf_map_delete_elem(sources_, &ip)); }
+
+std::array<std::uint64_t, GATE_VERDICTS> GateObject::verdicts() const {
+  std::array<std::uint64_t, GATE_VERDICTS> sums{};
+  const int processors = libbpf_num_possible_cpus();
+  if (processors <= 0) return sums;
+  std::vector<std::uint64_t> counts(static_cast<std::size_t>(processors));
+  for (std::uint32_t i = 0; i < sums.size(); ++i) {
+    if (bpf_map_lookup_elem(verdicts_, &i, counts.data()) != 0) continue;
+    for (const std::uint64_t count : counts) sums[i] += count;
+  }
+  return sums;
+}
+
+}  // namespace natt::spa::gate

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The programs and maps of one gate in the kernel, as libbpf loaded them. They live as long
+// as this object, and as long as a socket has one of the programs. Resource class.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <natt/error.h>
+#include <natt/spa/kernel_gate.h>
+
+#include "gate/bpf/gate_abi.h"
+
+struct bpf_object;
+
+namespace natt::spa::gate {
+
+// The compiled programs (an ELF file for the bpf machine), built in.
+[[nodiscard]] std::span<const std::uint8_t> program_file();
+
+class GateObject {
+ public:
+  // `hints` is how many the map takes. kUnavailable with the reason.
+  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(std::size_t hints);
+  ~GateObject();
+  GateObject(const GateObject&) = delete;
+  GateObject& operator=(const GateObject&) = delete;
+
+  [[nodiscard]] int program(GateSocket kind) const { return programs_[static_cast<std::size_t>(kind)]; }
+  [[nodiscard]] int hints() const { return hints_; }
+
+  void set_config(const gate_config& config);
+  void set_mask(std::uint32_t index, const gate_sip_key& key);
+  void set_stun_key(std::uint32_t index, const gate_sip_key& key);
+  void set_connection_id_key(std::uint32_t index, const gate_sip_key& key);
+  void set_source(const gate_address& ip, const gate_source& source);
+  void remove_source(const gate_address& ip);
+  // Over all processors.
+  [[nodiscard]] std::array<std::uint64_t, GATE_VERDICTS> verdicts() const;
+
+ private:
+  explicit GateObject(bpf_object* object) : object_(object) {}
+  [[nodiscard]] Result<void> find_descriptors();
+  [[nodiscard]] int map(const char* name) const;
+
+  bpf_object* object_;
+  std::array<int, kGateSocketCount> programs_{};
+  int hints_ = -1;
+  int config_ = -1;
+  int masks_ = -1;
+  int stun_keys_ = -1;
+  int connection_id_keys_ = -1;
+  int sources_ = -1;
+  int verdicts_ = -1;
+};
+
+}  // namespace natt::spa::gate

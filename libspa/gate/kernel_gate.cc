@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <natt/spa/kernel_gate.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <list>
+#include <string>
+
+#include <natt/spa/errc.h>
+
+#include "gate/gate_object.h"
+#include "gate/hint_map.h"
+#include "gate/verifier_hints.h"
+
+namespace natt::spa {
+namespace {
+
+using gate::GateObject;
+
+// A frame is valid in three slots (hint_index.h). What replaces a slot that is over is written after as much was
+// removed; one batch of slack for what a removal did not find.
+constexpr std::size_t kSlots = 3;
+constexpr std::size_t kLeastKeys = 1024;
+
+static_assert(KernelGate::kMaxVerifiers == GATE_MAX_VERIFIERS);
+static_assert(KernelGate::kMaxStunKeys == GATE_MAX_STUN_KEYS);
+static_assert(KernelGate::kMaxConnectionIdKeys == GATE_MAX_CONNECTION_ID_KEYS);
+
+// The octets as they are: the programs read them as little-endian words.
+gate_sip_key sip_key(std::span<const std::uint8_t, 16> octets) {
+  gate_sip_key key{};
+  std::memcpy(&key, octets.data(), octets.size());
+  return key;
+}
+
+gate_address gate_ip(const IpAddress& ip) {
+  gate_address address{};
+  std::memcpy(&address, ip.octets().data(), ip.octets().size());
+  return address;
+}
+
+// What bpf_ktime_get_ns() counts.
+std::uint64_t kernel_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::uint64_t nanoseconds(Duration duration) {
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(duration).count());
+}
+
+bool is_listener(GateSocket kind) { return kind == GateSocket::kTcpSyn || kind == GateSocket::kTcpIp; }
+
+class LoadedGate final : public KernelGate {
+ public:
+  LoadedGate(std::unique_ptr<GateObject> object, const KernelGateOptions& options)
+      : object_(std::move(object)), hints_(object_->hints()) {
+    config_.syns_per_second = options.syns_per_second;
+    config_.source_lifetime_ns = nanoseconds(kSourceLifetime);
+    config_.flow_lifetime_ns = nanoseconds(kFlowLifetime);
+    object_->set_config(config_);
+  }
+
+  Result<HintListener*> add_verifier(const MaskKey& mask) override;
+  void set_stun_keys(std::span<const Secret<16>> keys) override;
+  void set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) override;
+  void flush() override;
+  void allow_source(const IpAddress& source) override;
+  void forget_source(const IpAddress& source) override { object_->remove_source(gate_ip(source)); }
+  Result<void> attach(int socket, GateSocket kind) override;
+  [[nodiscard]] int program(GateSocket kind) const override { return object_->program(kind); }
+  [[nodiscard]] bool complete() const override { return hints_.lost() == 0; }
+  [[nodiscard]] KernelGateStats stats() const override;
+
+ private:
+  void set_flag(std::uint32_t flag, bool on);
+
+  std::unique_ptr<GateObject> object_;
+  gate::HintMap hints_;
+  std::list<gate::VerifierHints> verifiers_;
+  gate_config config_{};
+};
+
+Result<HintListener*> LoadedGate::add_verifier(const MaskKey& mask) {
+  if (verifiers_.size() >= kMaxVerifiers) return fail(Errc::kLimit, "the kernel gate serves 16 sites and no more");
+  object_->set_mask(config_.verifiers, sip_key(mask.view()));
+  ++config_.verifiers;
+  object_->set_config(config_);
+  return &verifiers_.emplace_back(hints_);
+}
+
+void LoadedGate::set_stun_keys(std::span<const Secret<16>> keys) {
+  const std::size_t count = std::min(keys.size(), kMaxStunKeys);
+  for (std::uint32_t i = 0; i < count; ++i) object_->set_stun_key(i, sip_key(keys[i].view()));
+  config_.stun_keys = static_cast<std::uint32_t>(count);
+  config_.flags = keys.size() > kMaxStunKeys ? config_.flags | GATE_FLAG_ANY_STUN
+                                             : config_.flags & ~std::uint32_t{GATE_FLAG_ANY_STUN};
+  object_->set_config(config_);
+}
+
+void LoadedGate::set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) {
+  const std::size_t count = std::min(keys.size(), kMaxConnectionIdKeys);
+  for (std::uint32_t i = 0; i < count; ++i) object_->set_connection_id_key(i, sip_key(keys[i]->view()));
+  config_.connection_id_keys = static_cast<std::uint32_t>(count);
+  object_->set_config(config_);
+}
+
+void LoadedGate::flush() {
+  hints_.flush();
+  set_flag(GATE_FLAG_INCOMPLETE, hints_.lost() != 0);
+}
+
+void LoadedGate::set_flag(std::uint32_t flag, bool on) {
+  const std::uint32_t flags = on ? config_.flags | flag : config_.flags & ~flag;
+  if (flags == config_.flags) return;
+  config_.flags = flags;
+  object_->set_config(config_);
+}
+
+void LoadedGate::allow_source(const IpAddress& source) {
+  object_->set_source(gate_ip(source), {.expires_ns = kernel_now() + config_.source_lifetime_ns,
+                                        .syns_left = kSynsPerSource,
+                                        .reserved = 0});
+}
+
+Result<void> LoadedGate::attach(int socket, GateSocket kind) {
+  const int program = object_->program(kind);
+  if (::setsockopt(socket, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) != 0) {
+    return fail(Errc::kUnavailable, "the socket does not take the kernel gate: " +
+                                        std::generic_category().message(errno));
+  }
+  if (is_listener(kind)) {
+    // A thief's SYN that owns a frame is answered once more at most; a client opens new sockets long before that.
+    const int retries = 1;
+    static_cast<void>(::setsockopt(socket, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof retries));
+  }
+  return {};
+}
+
+KernelGateStats LoadedGate::stats() const {
+  return {.packets = object_->verdicts(), .hints = hints_.size(), .complete = complete()};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<KernelGate>> open_kernel_gate(const KernelGateOptions& options) {
+  const std::size_t keys = std::max(options.max_keys, kLeastKeys);
+  auto object = GateObject::load(kSlots * keys + gate::HintMap::kBatch);
+  if (!object) return tl::unexpected(object.error());
+  return std::make_unique<LoadedGate>(std::move(*object), options);
+}
+
+}  // namespace natt::spa

@@ -9,6 +9,7 @@
 // these 8 s in pieces of about a millisecond, and never more than three slots of keys
 // are in memory.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -50,8 +51,10 @@ class HintIndex {
   void build_piece(WallTime wall_now);
   [[nodiscard]] bool complete() const;
 
-  void reserve(std::size_t credentials) {
-    for (SlotTable& table : tables_) table.reserve(credentials);
+  // Makes room in the first table that lacks it; false when all had it.
+  bool reserve_one(std::size_t credentials) {
+    return std::any_of(tables_.begin(), tables_.end(),
+                       [credentials](SlotTable& table) { return table.reserve(credentials); });
   }
 
   // The table entries of a credential that was just added, or is about to be removed.

@@ -37,9 +37,12 @@ class SlotTable {
   [[nodiscard]] Slot slot() const { return slot_; }
 
   // Room for that many credentials without moving the buckets again.
-  void reserve(std::size_t credentials) {
+  // False when there was.
+  bool reserve(std::size_t credentials) {
     const std::size_t wanted = std::bit_ceil(2 * credentials);
-    if (wanted > buckets_.size()) rehash(wanted);
+    if (wanted <= buckets_.size()) return false;
+    rehash(wanted);
+    return true;
   }
   void insert(CredentialIndex index, const Credential& credential, const SlotKeys& keys);
   // Wipes the record as well, also that of a former slot which was not overwritten yet.

@@ -133,8 +133,8 @@ std::vector<DeviceKey> Verifier::retire_device_keys(const DeviceId& device, std:
 
 void Verifier::set_own_keys(std::vector<KeyPair> keys) { core_->set_own_keys(std::move(keys)); }
 
-void Verifier::expect_devices(std::size_t clients, std::size_t infrastructure) {
-  core_->expect_devices(clients, infrastructure);
+bool Verifier::expect_devices(std::size_t clients, std::size_t infrastructure) {
+  return core_->expect_devices(clients, infrastructure);
 }
 
 bool Verifier::plausible(Transport transport, FrameView frame) {

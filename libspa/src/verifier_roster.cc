@@ -172,12 +172,12 @@ void Verifier::Core::grow_replay_sets(Role role) {
   for (ReplaySet& set : replays_) set.reserve(std::max({kLeast, nonces_wanted_, nonces_expected_}));
 }
 
-void Verifier::Core::expect_devices(std::size_t clients, std::size_t infrastructure) {
+bool Verifier::Core::expect_devices(std::size_t clients, std::size_t infrastructure) {
   const std::size_t devices = std::min(clients + infrastructure, options_.max_devices);
   nonces_expected_ = clients * kPerClient + infrastructure * kPerInfrastructure;
   devices_.reserve(devices);
   credentials_.reserve(devices * own_ids_.size());
-  hints_.reserve(devices * own_ids_.size());
+  return hints_.reserve_one(devices * own_ids_.size());
 }
 
 // Keys of devices are matched by the own pair they were made with, so a pair that stays keeps its id.

@@ -45,10 +45,13 @@ class RosterLoader {
   // valid until the next call.
   void handle_roster(const Roster& roster, const RosterChange& change);
   // The verifier's own keys were exchanged: all devices are put again.
-  void restart();
-  // One piece: at most about 2 ms.
+  void restart() {
+    cursor_ = 0;
+    making_room_ = true;
+  }
+  // One piece: at most about 2 ms, but 5 ms where a table has to grow.
   void step();
-  [[nodiscard]] bool done() const { return urgent_.empty() && cursor_ == end(); }
+  [[nodiscard]] bool done() const { return urgent_.empty() && cursor_ == end() && !making_room_; }
   // Devices of the roster that were looked at and that there are, for status output.
   [[nodiscard]] std::size_t loaded() const { return cursor_; }
   [[nodiscard]] std::size_t total() const { return end(); }
@@ -67,6 +70,7 @@ class RosterLoader {
   // Drops what the roster does not grant this device any more; derives nothing.
   void restrict(const Identity& identity);
   void step_urgent();
+  void make_room();
   // The units that it took; see kPiece.
   [[nodiscard]] std::size_t put(const RosterDevice& device);
 
@@ -75,7 +79,9 @@ class RosterLoader {
   RetiredKeys retired_;
   std::string retired_lines_;
   const Roster* roster_ = nullptr;
+  std::size_t clients_ = 0;
   std::size_t cursor_ = 0;
+  bool making_room_ = false;
   std::vector<Identity> urgent_;
 };
 

@@ -32,13 +32,10 @@ bool RosterLoader::is_served(const Identity& identity) const {
 }
 
 void RosterLoader::handle_roster(const Roster& roster, const RosterChange& change) {
-  if (roster_ == nullptr) {
-    const auto is_client = [](const RosterDevice& device) { return device.identity.role == Role::kClient; };
-    const auto clients = static_cast<std::size_t>(
-        std::count_if(roster.devices.begin(), roster.devices.end(), is_client));
-    verifier_.expect_devices(clients, options_.clients_only ? 0 : roster.devices.size() - clients);
-    retired_.prune(roster);
-  }
+  const auto is_client = [](const RosterDevice& device) { return device.identity.role == Role::kClient; };
+  clients_ = static_cast<std::size_t>(std::count_if(roster.devices.begin(), roster.devices.end(), is_client));
+  if (roster_ == nullptr) retired_.prune(roster);
+  making_room_ = true;
   roster_ = &roster;
   cursor_ = 0;
   std::size_t at_once = 0;
@@ -53,8 +50,6 @@ void RosterLoader::handle_roster(const Roster& roster, const RosterChange& chang
   }
 }
 
-void RosterLoader::restart() { cursor_ = 0; }
-
 void RosterLoader::restrict(const Identity& identity) {
   const RosterDevice* device = is_served(identity) ? roster_->find(identity) : nullptr;
   if (device == nullptr) {
@@ -67,7 +62,13 @@ void RosterLoader::restrict(const Identity& identity) {
 
 void RosterLoader::step() {
   if (!urgent_.empty()) return step_urgent();
+  if (making_room_) return make_room();
   for (std::size_t spent = 0; spent < kPiece && cursor_ < end(); ++cursor_) spent += put(roster_->devices[cursor_]);
+}
+
+void RosterLoader::make_room() {
+  const std::size_t infrastructure = options_.clients_only ? 0 : end() - clients_;
+  making_room_ = verifier_.expect_devices(clients_, infrastructure);
 }
 
 void RosterLoader::step_urgent() {

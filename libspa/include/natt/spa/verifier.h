@@ -197,8 +197,9 @@ class Verifier {
   // a pair that went are refused at once, and its derived keys are wiped piece by piece in handle_timeout. Devices get
   // keys for a new pair when they are put again.
   void set_own_keys(std::vector<KeyPair> keys);
-  // Makes room, so that putting this many devices one after the other never stops to move tables.
-  void expect_devices(std::size_t clients, std::size_t infrastructure);
+  // Makes room, so that putting this many devices one after the other never stops to move tables. Moves at most one
+  // table a call (about 5 ms for 100,000 devices; nothing while there are none yet); true when it is to be called again.
+  bool expect_devices(std::size_t clients, std::size_t infrastructure);
   // Effective at once: no frame of it, no retransmit and no cached verdict passes after the return. False when unknown.
   bool remove_device(const Identity& identity);
 

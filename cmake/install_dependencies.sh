@@ -18,7 +18,7 @@ build_packages=(
   g++ cmake ninja-build pkg-config ca-certificates dpkg-dev xz-utils
   libuv1-dev libsodium-dev libbpf-dev clang libnghttp2-dev libprotobuf-dev protobuf-compiler libexpected-dev
   libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
-  iproute2 nftables python3 util-linux procps curl
+  iproute2 nftables netbase python3 util-linux procps curl
 )
 # From bookworm-backports on Debian 12; later releases have them in main.
 backports_packages=(android-libboringssl-dev libnghttp3-dev libcatch2-dev catch2)

@@ -11,6 +11,7 @@ const char* describe(Errc code) {
     case Errc::kBadKey: return "bad public key";
     case Errc::kLimit: return "limit reached";
     case Errc::kDuplicate: return "duplicate key generation";
+    case Errc::kInUse: return "verifier in use";
     case Errc::kUnavailable: return "not available here";
   }
   return "unknown";

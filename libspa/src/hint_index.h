@@ -57,6 +57,9 @@ class HintIndex {
                        [credentials](SlotTable& table) { return table.reserve(credentials); });
   }
 
+  // Slots that count as covered before. Before the first advance for slots near the wall clock.
+  void note_lost(const SlotRange& range) { history_.add(range); }
+
   // The table entries of a credential that was just added, or is about to be removed.
   void add(CredentialIndex credential);
   void remove(CredentialIndex credential);

@@ -6,8 +6,10 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 
 #include <natt/spa/keys.h>
+#include <natt/spa/replay_journal.h>
 
 namespace natt::spa {
 
@@ -17,20 +19,19 @@ class SlotHistory {
   // A clock that only runs makes one range that grows. Past kMaxRanges the two nearest are joined, and the slots
   // between them count as visited: that errs towards refusing.
   void add(Slot slot);
+  // Nothing when the last comes before the first.
+  void add(const SlotRange& range);
+  // Sorted, neither touching nor overlapping; at most kMaxRanges. Valid until the next add.
+  [[nodiscard]] std::span<const SlotRange> ranges() const { return std::span(ranges_).first(count_); }
+
+  static constexpr std::size_t kMaxRanges = 16;
 
  private:
-  static constexpr std::size_t kMaxRanges = 16;
-  struct Range {
-    Slot first;
-    Slot last;
-  };
-
   // Makes one range of range `at` and the one after it.
   void join(std::size_t at);
   void join_nearest();
 
-  // Sorted, neither touching nor overlapping.
-  std::array<Range, kMaxRanges + 1> ranges_{};
+  std::array<SlotRange, kMaxRanges + 1> ranges_{};
   std::size_t count_ = 0;
 };
 

@@ -51,18 +51,28 @@ Verifier::Core::Core(VerifierOptions options, Random& random)
   // A verifier without a key of its own, or with more than the tables hold, is a bug of the caller.
   if (options_.keys.empty() || options_.keys.size() > kMaxOwnKeys) std::abort();
   for (std::size_t i = 0; i < options_.keys.size(); ++i) own_ids_.push_back(make_own_id());
+  for (const SlotRange& range : options_.lost_slots) hints_.note_lost(range);
+  newest_restored_ = options_.newest_of_former;
+  newest_removed_ = options_.newest_of_former;
   grow_replay_sets(Role::kClient);
 }
 
 bool Verifier::Core::restore(WallTime wall_now, const ReplayRecord& record) {
   follow_clock(wall_now);
   const auto table = hints_.table_of(record.slot);
-  if (!table) return false;
   const std::uint64_t print = fingerprint(record.opening);
   // Device and timestamp were not kept: the end of the slot is later than the frame.
   const WallTime slot_end{kSlotLength * static_cast<std::int64_t>(record.slot.number + 1)};
   newest_restored_ = std::max(newest_restored_, slot_end);
-  return replays_[*table].contains(print) || replays_[*table].insert(print);
+  if (!table) {
+    hints_.note_lost({record.slot, record.slot});
+    return false;
+  }
+  ReplaySet& set = replays_[*table];
+  if (set.contains(print) || set.insert(print)) return true;
+  // Restored before the devices were put that its size comes from.
+  set.reserve(2 * set.limit());
+  return set.insert(print);
 }
 
 void Verifier::Core::handle_timeout(Instant now, WallTime wall_now) {
@@ -101,6 +111,7 @@ VerifierStats Verifier::Core::stats() const {
   stats.devices = devices_.size();
   stats.keys = credentials_.size();
   stats.devices_on_newest_key = devices_on_newest_;
+  stats.own_keys = options_.keys.size();
   for (const ReplaySet& set : replays_) stats.nonces += set.size();
   stats.keys_locked = credentials_.locked() && hints_.locked() &&
                       std::all_of(options_.keys.begin(), options_.keys.end(), [](auto& key) { return key.locked(); });
@@ -132,6 +143,8 @@ std::vector<DeviceKey> Verifier::retire_device_keys(const DeviceId& device, std:
 }
 
 void Verifier::set_own_keys(std::vector<KeyPair> keys) { core_->set_own_keys(std::move(keys)); }
+
+void Verifier::retire_older_own_keys() { core_->retire_older_own_keys(); }
 
 bool Verifier::expect_devices(std::size_t clients, std::size_t infrastructure) {
   return core_->expect_devices(clients, infrastructure);

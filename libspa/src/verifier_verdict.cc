@@ -128,7 +128,11 @@ std::optional<DropReason> Verifier::Core::judge_body(const Candidate& candidate,
   if (body.key_generation != candidate.record.generation) return DropReason::kWrongGeneration;
   if (std::chrono::abs(candidate.arrival.wall_now - body.timestamp) > kMaxSkew) return DropReason::kClockSkew;
   if (Slot::of(body.timestamp) != hints_.table(candidate.hit.table).slot()) return DropReason::kWrongSlot;
-  if (options_.accept_from && body.timestamp < *options_.accept_from) return DropReason::kBeforeFloor;
+  if (options_.accept_from) {
+    // By the clock as it stands now: one that was set since the start was wrong then.
+    const auto ahead = std::chrono::ceil<std::chrono::milliseconds>(*options_.accept_from - candidate.arrival.now);
+    if (body.timestamp < candidate.arrival.wall_now + ahead) return DropReason::kBeforeFloor;
+  }
   if (hints_.revisited(candidate.hit.table) && body.timestamp <= floor_of(candidate.device)) {
     return DropReason::kBeforeFloor;
   }

@@ -247,3 +247,76 @@ TEST_CASE("spa clock: a device that was removed and came back cannot replay afte
   CHECK_FALSE(site.knock(*site.broker_verifier, used));
   CHECK(site.dropped(DropReason::kBeforeFloor) == 1);
 }
+
+TEST_CASE("spa clock: what a quarantine refuses stays refused however the clock is set", "[spa][clock]") {
+  OneClientSite site;
+  const auto restarted_at = [&site] {
+    auto options = site.options();
+    options.accept_from = site.now + seconds(61);
+    auto verifier = site.verifier(std::move(options));
+    site.enroll(*verifier);
+    return verifier;
+  };
+  // A host starts with its clock wrong, while captured frames are of the right time.
+  for (const std::chrono::seconds wrong : {seconds(-hours(24 * 365 * 10)), seconds(hours(-1)), seconds(-20),
+                                           seconds(20), seconds(hours(1)), seconds(hours(24 * 365 * 10))}) {
+    CAPTURE(wrong.count());
+    const WallTime right = site.wall;
+    std::vector<ByteBuffer> captured;
+    for (int ahead = -60; ahead <= 60; ++ahead) {
+      captured.push_back(
+          site.alice_knocker->make_udp_knock(right + seconds(ahead), site.alice_knocker->next_knock_id()));
+    }
+    site.wall = right + wrong;
+    auto verifier = restarted_at();
+    site.run(*verifier, seconds(2));
+    for (const ByteBuffer& frame : captured) {
+      if (std::chrono::abs(wrong) > seconds(120)) CHECK_FALSE(site.knock(*verifier, frame));
+    }
+
+    site.wall = right + seconds(2);  // NTP
+    for (int second = 0; second < 180; ++second) {
+      site.run(*verifier, seconds(1));
+      CAPTURE(second);
+      for (const ByteBuffer& frame : captured) CHECK_FALSE(site.knock(*verifier, frame));
+    }
+    CHECK(site.knock(*verifier, site.fresh_knock()));
+  }
+}
+
+TEST_CASE("spa clock: slots that a former run lost are refused up to its newest time", "[spa][clock]") {
+  OneClientSite site;
+  const WallTime former = site.wall;
+  const ByteBuffer used = site.fresh_knock();
+  auto options = site.options();
+  options.lost_slots = {{Slot::of(former).plus(0), Slot::of(former).plus(1)}};
+  options.newest_of_former = former + seconds(100);
+  auto verifier = site.verifier(std::move(options));
+  site.enroll(*verifier);
+
+  CHECK_FALSE(site.knock(*verifier, used));
+  CHECK_FALSE(site.knock(*verifier, site.fresh_knock()));
+  CHECK(verifier->stats().dropped(DropReason::kBeforeFloor) == 2);
+  site.run(*verifier, seconds(101));
+  CHECK(site.knock(*verifier, site.fresh_knock()));
+}
+
+TEST_CASE("spa clock: a restored slot that is not covered counts as lost", "[spa][clock]") {
+  OneClientSite site;
+  const WallTime former = site.wall;
+  const ByteBuffer used = site.fresh_knock();
+  spa::ReplayRecord record{Slot::of(former), {}};
+  const auto frame = spa::parse_udp_carrier(used);
+  std::copy_n(frame->begin(), record.opening.size(), record.opening.begin());
+  site.wall += hours(1);
+  auto verifier = std::make_unique<spa::Verifier>(site.options(), site.random);
+  CHECK_FALSE(verifier->restore(site.wall, record));
+  site.enroll(*verifier);
+  verifier->handle_timeout(site.now, site.wall);
+  CHECK(site.knock(*verifier, site.fresh_knock()));
+
+  set_clock(site, former);
+  verifier->handle_timeout(site.now, site.wall);
+
+  CHECK_FALSE(site.knock(*verifier, used));
+}

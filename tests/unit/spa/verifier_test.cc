@@ -220,7 +220,7 @@ TEST_CASE("spa verifier: a batch gets the verdicts that single frames get, in or
 TEST_CASE("spa verifier: frames from before accept_from are refused", "[spa][verifier]") {
   OneClientSite site;
   auto options = site.options();
-  options.accept_from = site.wall;
+  options.accept_from = site.now;
   auto restarted = site.verifier(std::move(options));
   site.enroll(*restarted);
   const auto id = site.alice_knocker->next_knock_id();

@@ -4,11 +4,24 @@
 #include <algorithm>
 
 #include <natt/errc.h>
+#include <natt/uv/timer.h>
 
 namespace natt::uv {
+namespace {
+
+// Loaded before the first turn of the loop: a thousand devices, 50 ms. A site of that size is served whole at once.
+constexpr int kFirstPieces = 32;
+
+std::vector<spa::PublicKey> public_keys(const std::vector<spa::KeyPair>& pairs) {
+  std::vector<spa::PublicKey> keys;
+  for (const spa::KeyPair& pair : pairs) keys.push_back(pair.public_key());
+  return keys;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<BrokerSite>> BrokerSite::make(BrokerSiteOptions options, Random& random, LogSink log,
-                                                     WallTime wall_now) {
+                                                     WallTime) {
   const Identity identity = options.credentials.identity();
   if (identity.role != Role::kBroker) {
     return fail(Errc::kWrongIdentity, "the certificate is for " + identity.uri() + ", not for a broker");
@@ -18,46 +31,100 @@ Result<std::unique_ptr<BrokerSite>> BrokerSite::make(BrokerSiteOptions options, 
   if (!tls) return tl::unexpected(tls.error());
   site->tls_ = std::move(*tls);
   if (auto change = site->roster_.handle_roster(options.roster); !change) return tl::unexpected(change.error());
-  if (auto made = site->make_verifier(options, random, wall_now); !made) return tl::unexpected(made.error());
+  if (auto made = site->make_verifier(options, random); !made) return tl::unexpected(made.error());
   return site;
 }
 
 BrokerSite::BrokerSite(Identity identity, SiteCa ca, LogSink log)
     : identity_(std::move(identity)), log_(log), roster_(std::move(ca), RosterView::kFull, log) {}
 
-Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now) {
+Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& random) {
   const RosterDevice* self = roster_.roster()->find(identity_);
   if (self == nullptr || !self->mask_key) {
     return fail(Errc::kRevoked, "the roster of site " + identity_.site + " does not list " + identity_.uri() +
                                     ": enroll this broker again");
   }
+  own_keys_ = public_keys(options.spa_keys);
   spa::VerifierOptions verifier{.identity = identity_,
                                 .keys = std::move(options.spa_keys),
                                 .psk = options.psk,
                                 .mask = *self->mask_key,
-                                .accept_from = wall_now};
+                                .accept_from = now()};
   verifier_ = std::make_unique<spa::Verifier>(std::move(verifier), random);
-  for (const RosterDevice& device : roster_.roster()->devices) put_device(device.identity);
+  RosterLoaderOptions loading{.self = identity_, .retired = std::move(options.retired), .log = log_};
+  loader_ = std::make_unique<RosterLoader>(std::move(loading), *verifier_);
+  loader_->handle_roster(*roster_.roster(), {});
+  for (int i = 0; i < kFirstPieces && !loader_->done(); ++i) loader_->step();
   return {};
 }
 
-void BrokerSite::put_device(const Identity& identity) {
-  const RosterDevice* device = roster_.roster()->find(identity);
-  if (device == nullptr || identity == identity_) return;
-  std::vector<spa::DeviceKey> keys;
-  for (const SpaPublicKey& key : device->spa_keys) keys.push_back({key.generation, {key.key}});
-  if (auto put = verifier_->put_device(identity, keys); !put) {
-    log_(LogLevel::kWarning, "natt.broker.device_refused device=" + identity.uri() + " reason=" + put.error().message);
+Result<RosterChange> BrokerSite::update(const SignedRoster& documents) {
+  auto prepared = roster_.prepare(documents);
+  if (!prepared) {
+    roster_.note_rejected(prepared.error());
+    return tl::unexpected(prepared.error());
+  }
+  std::unique_ptr<const Roster> replaced;
+  return accept(std::move(*prepared), replaced);
+}
+
+Result<RosterChange> BrokerSite::accept(PreparedRoster prepared, std::unique_ptr<const Roster>& replaced) {
+  auto change = roster_.accept(std::move(prepared), replaced);
+  if (change && change->number != 0) loader_->handle_roster(*roster_.roster(), *change);
+  return change;
+}
+
+Result<void> BrokerSite::set_material(const Credentials& credentials, std::vector<spa::KeyPair> spa_keys) {
+  if (credentials.identity() != identity_) {
+    return fail(Errc::kWrongIdentity, "the certificate is for " + credentials.identity().uri() + " now");
+  }
+  if (spa_keys.empty() || spa_keys.size() > spa::Verifier::kMaxOwnKeys) {
+    return fail(Errc::kLimit, "a broker has one or two SPA keys");
+  }
+  auto tls = TlsContext::make(credentials, TlsDirection::kServer, "");
+  if (!tls) return tl::unexpected(tls.error());
+  former_tls_.push_back(std::exchange(tls_, std::move(*tls)));
+  auto listed = public_keys(spa_keys);
+  if (listed == own_keys_) return {};
+  own_keys_ = std::move(listed);
+  verifier_->set_own_keys(std::move(spa_keys));
+  loader_->restart();
+  return {};
+}
+
+void BrokerSite::work(Instant now, WallTime wall_now) {
+  if (verifier_->next_deadline() <= now) verifier_->handle_timeout(now, wall_now);
+  while (const auto event = verifier_->poll_event()) {
+    if (const auto* used = std::get_if<spa::NewKeyUsed>(&*event)) loader_->handle_key_used(*used);
+  }
+  if (loader_->done()) return retire_own_keys();
+  loader_->step();
+  if (loader_->done()) {
+    log_(LogLevel::kInfo, "natt.spa.loaded site=" + name() + " devices=" + std::to_string(verifier_->stats().devices));
   }
 }
 
-Result<RosterChange> BrokerSite::update(const SignedRoster& documents) {
-  auto change = roster_.handle_roster(documents);
-  if (!change) return change;
-  for (const Identity& identity : change->removed) verifier_->remove_device(identity);
-  for (const Identity& identity : change->added) put_device(identity);
-  for (const Identity& identity : change->changed) put_device(identity);
-  return change;
+// The older pair goes when no device needs it: each has used the newer one.
+void BrokerSite::retire_own_keys() {
+  if (own_keys_.size() < 2) return;
+  const spa::VerifierStats stats = verifier_->stats();
+  if (stats.devices == 0 || stats.devices_on_newest_key < stats.devices) return;
+  verifier_->retire_older_own_keys();
+  own_keys_.resize(1);
+  log_(LogLevel::kInfo, "natt.spa.own_key_retired site=" + name() + " devices=" + std::to_string(stats.devices));
+}
+
+std::optional<Instant> BrokerSite::next_deadline(Instant now) const {
+  return loader_->done() ? verifier_->next_deadline() : now;
+}
+
+std::optional<std::uint16_t> BrokerSite::missing_own_key() const {
+  const RosterDevice* self = roster_.roster()->find(identity_);
+  if (self == nullptr || self->spa_keys.empty()) return std::nullopt;
+  const SpaPublicKey& newest = self->spa_keys.back();
+  const bool held = std::any_of(own_keys_.begin(), own_keys_.end(),
+                                [&newest](const spa::PublicKey& own) { return own.bytes == newest.key; });
+  return held ? std::nullopt : std::optional(newest.generation);
 }
 
 std::vector<SocketAddress> BrokerSite::addresses_for(const IpAddress& peer) const {

@@ -5,8 +5,11 @@
 // shared with no other site. Resource type; `random` outlives it.
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include <natt/roster_loader.h>
 #include <natt/roster_store.h>
 #include <natt/spa/verifier.h>
 #include <natt/tls_context.h>
@@ -28,22 +31,41 @@ class BrokerSite {
   [[nodiscard]] spa::Verifier& verifier() { return *verifier_; }
   [[nodiscard]] const spa::Verifier& verifier() const { return *verifier_; }
 
-  // Takes the roster over, SPA keys included. What has to end elsewhere is in the result.
+  // Takes the roster over. Devices that it drops are refused at the return; those that it adds follow in work(). What
+  // has to end elsewhere is in the result.
   [[nodiscard]] Result<RosterChange> update(const SignedRoster& documents);
+  // The same for one that was prepared; `replaced` is the one before.
+  [[nodiscard]] Result<RosterChange> accept(PreparedRoster prepared, std::unique_ptr<const Roster>& replaced);
+  // Exchanges certificate and SPA pairs, newest first, while the site is served: tls() is another one afterwards, the
+  // former stays for the connections it has.
+  [[nodiscard]] Result<void> set_material(const Credentials& credentials, std::vector<spa::KeyPair> spa_keys);
+  // One piece of what is to be done: slots to prepare, devices to load, keys to retire.
+  void work(Instant now, WallTime wall_now);
+  [[nodiscard]] std::optional<Instant> next_deadline(Instant now) const;
+  // Lines for the file of retired keys; empty mostly.
+  [[nodiscard]] std::string take_retired_lines() { return loader_->take_retired_lines(); }
+  // Devices of the roster that cannot knock yet.
+  [[nodiscard]] std::size_t loading() const { return loader_->total() - loader_->loaded(); }
+  // The newest generation that the roster lists for this broker, when its pair is not among ours: devices that know it
+  // knock in vain.
+  [[nodiscard]] std::optional<std::uint16_t> missing_own_key() const;
   // Where peers reach this broker, from its roster entry; those of the peer's address family first.
   [[nodiscard]] std::vector<SocketAddress> addresses_for(const IpAddress& peer) const;
   [[nodiscard]] std::uint16_t dns_port() const;
 
  private:
   BrokerSite(Identity identity, SiteCa ca, LogSink log);
-  [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now);
-  void put_device(const Identity& identity);
+  [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random);
+  void retire_own_keys();
 
   Identity identity_;
   LogSink log_;
   std::unique_ptr<TlsContext> tls_;
   RosterStore roster_;
   std::unique_ptr<spa::Verifier> verifier_;
+  std::unique_ptr<RosterLoader> loader_;
+  std::vector<spa::PublicKey> own_keys_;
+  std::vector<std::unique_ptr<TlsContext>> former_tls_;
 };
 
 }  // namespace natt::uv

@@ -12,6 +12,7 @@ enum class Errc {
   kBadKey = 1,   // A public key that is a low-order point. Refuse the roster entry; the device has to renew.
   kLimit,        // More devices or keys than the verifier was built for. Raise the option or shard.
   kDuplicate,    // Two keys of one device with the same generation. Refuse the roster entry.
+  kInUse,        // Another process serves as this verifier. Stop it first: two would accept each other's replays.
   kUnavailable,  // No kernel gate on this host or for this process. Carry on without.
 };
 

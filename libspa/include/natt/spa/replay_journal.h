@@ -19,6 +19,12 @@ struct ReplayRecord {
   std::array<std::uint8_t, 20> opening{};
 };
 
+// First and last included.
+struct SlotRange {
+  Slot first;
+  Slot last;
+};
+
 class ReplayJournal {
  public:
   virtual ~ReplayJournal() = default;

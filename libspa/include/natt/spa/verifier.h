@@ -73,10 +73,14 @@ struct VerifierOptions {
   // More devices than this are refused by put_device.
   std::size_t max_devices = 1'000'000;
 
-  // Frames with an earlier timestamp are refused. Without a journal the nonces of before a restart are forgotten:
-  // start + 60 s forgets nothing that a frame of before could use; start itself covers devices whose clock is not
-  // ahead. Unset with a complete journal, or when the keys are new.
-  std::optional<WallTime> accept_from;
+  // Frames made before this instant are refused, whatever the wall clock says then and now: a clock that is set
+  // takes it along. Without a journal the nonces of before a restart are forgotten, and start + 60 s is later than any
+  // frame of before; unset with a complete one. MappedJournal::brief fills in these three.
+  std::optional<Instant> accept_from;
+  // Slots in which former runs accepted frames whose nonces are gone: a frame of one has to be later than
+  // `newest_of_former`, which is later than everything they accepted.
+  std::vector<SlotRange> lost_slots;
+  WallTime newest_of_former{};
   ReplayJournal* journal = nullptr;       // outlives the verifier
   HintListener* hint_listener = nullptr;  // outlives the verifier
 
@@ -121,6 +125,7 @@ struct VerifierStats {
   // With several own keys: devices that have used the newest since it was there. When it equals `devices`, the older
   // ones can go.
   std::size_t devices_on_newest_key = 0;
+  std::size_t own_keys = 0;
 
   [[nodiscard]] std::uint64_t dropped(DropReason reason) const { return drops[static_cast<std::size_t>(reason)]; }
 };
@@ -197,6 +202,8 @@ class Verifier {
   // a pair that went are refused at once, and its derived keys are wiped piece by piece in handle_timeout. Devices get
   // keys for a new pair when they are put again.
   void set_own_keys(std::vector<KeyPair> keys);
+  // Keeps the newest of them only, the same way.
+  void retire_older_own_keys();
   // Makes room, so that putting this many devices one after the other never stops to move tables. Moves at most one
   // table a call (about 5 ms for 100,000 devices; nothing while there are none yet); true when it is to be called again.
   bool expect_devices(std::size_t clients, std::size_t infrastructure);
@@ -219,7 +226,7 @@ class Verifier {
   // A client gives up a handshake after 10 s (RFC 9000 section 10.1 with our idle timeout); repeats stop then.
   static constexpr Duration kVerdictLifetime = std::chrono::seconds(15);
 
-  // A nonce from the journal of a former run. False when its slot is over.
+  // A nonce from the journal of a former run. False when its slot is not covered now; it then counts as lost.
   bool restore(WallTime wall_now, const ReplayRecord& record);
 
   // Prepares the keys of coming slots, a bounded piece each call (about 1 ms). The first call makes all slots ready in

@@ -60,10 +60,10 @@ bool is_listener(GateSocket kind) { return kind == GateSocket::kTcpSyn || kind =
 class LoadedGate final : public KernelGate {
  public:
   LoadedGate(std::unique_ptr<GateObject> object, const KernelGateOptions& options)
-      : object_(std::move(object)), hints_(object_->hints()) {
+      : object_(std::move(object)), hints_(object_->hints()), syns_per_source_(options.syns_per_source) {
     config_.syns_per_second = options.syns_per_second;
-    config_.source_lifetime_ns = nanoseconds(kSourceLifetime);
-    config_.flow_lifetime_ns = nanoseconds(kFlowLifetime);
+    config_.source_lifetime_ns = nanoseconds(options.source_lifetime);
+    config_.flow_lifetime_ns = nanoseconds(options.flow_lifetime);
     object_->set_config(config_);
   }
 
@@ -84,6 +84,7 @@ class LoadedGate final : public KernelGate {
   std::unique_ptr<GateObject> object_;
   gate::HintMap hints_;
   std::list<gate::VerifierHints> verifiers_;
+  std::uint32_t syns_per_source_;
   gate_config config_{};
 };
 
@@ -125,7 +126,7 @@ void LoadedGate::set_flag(std::uint32_t flag, bool on) {
 
 void LoadedGate::allow_source(const IpAddress& source) {
   object_->set_source(gate_ip(source), {.expires_ns = kernel_now() + config_.source_lifetime_ns,
-                                        .syns_left = kSynsPerSource,
+                                        .syns_left = syns_per_source_,
                                         .reserved = 0});
 }
 

@@ -76,6 +76,11 @@ struct KernelGateOptions {
   std::size_t max_keys = 16'384;
   // SYNs that one key of a device may send in a second; a gateway joins a relay leg over TCP per session.
   std::uint32_t syns_per_second = 256;
+  // For how long, and for how many SYNs, allow_source opens: long enough for a slow handshake, short for a neighbour.
+  Duration source_lifetime = std::chrono::seconds(10);
+  std::uint32_t syns_per_source = 8;
+  // How long a SYN that passed makes its (IP, port) pass: the handshake, and the wait for accept().
+  Duration flow_lifetime = std::chrono::seconds(10);
 };
 
 struct KernelGateStats {
@@ -93,11 +98,6 @@ class KernelGate {
   // A broker's own, or a gateway's own and one for each of its brokers; the oldest two of a broker overlap.
   static constexpr std::size_t kMaxStunKeys = 16;
   static constexpr std::size_t kMaxConnectionIdKeys = 2;
-  // What allow_source opens: SPA.md 1.4, T-IP.
-  static constexpr Duration kSourceLifetime = std::chrono::seconds(10);
-  static constexpr std::uint32_t kSynsPerSource = 8;
-  // How long a SYN that passed makes its (IP, port) pass.
-  static constexpr Duration kFlowLifetime = std::chrono::seconds(10);
 
   virtual ~KernelGate() = default;
   KernelGate(const KernelGate&) = delete;
@@ -115,7 +115,8 @@ class KernelGate {
   // A piece of at most about half a millisecond. Removal of a device needs none.
   virtual void flush() = 0;
 
-  // A UDP knock was granted: the next kSynsPerSource SYNs of this address within kSourceLifetime pass at kTcpIp.
+  // A UDP knock was granted: the next syns_per_source SYNs of this address within source_lifetime pass at
+  // kTcpIp.
   virtual void allow_source(const IpAddress& source) = 0;
   // Its first connection has proved itself (or the device closed): no further SYN passes for it.
   virtual void forget_source(const IpAddress& source) = 0;

@@ -43,6 +43,10 @@ class KnockKeys(rogue.Papers):
         return self._write("knock.keys", "".join(f"{name} {value}\n" for name, value in lines.items()))
 
 
+# Addresses for a host that plays many: a grant by address is good for one connection, so each knocks from its own.
+CROWD = [f"{network}.{number}" for network in ("192.0.2", "203.0.113", "198.51.100") for number in range(110, 250)]
+
+
 def key_files(site, clients):
     return [word for client in clients for word in ("--keys", str(KnockKeys(site, client).path()))]
 

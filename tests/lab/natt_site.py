@@ -19,6 +19,8 @@ ALLOW = f"tcp/{natlab.PROTECTED_NETWORK}:1-65535"
 # What the client listens on, and where it leads.
 WEB_PORT = 8080
 DIGEST_PORT = 7007
+# Takes from root what loading eBPF programs needs (capabilities(7)): what a user namespace refuses anyway.
+WITHOUT_BPF = ["setpriv", "--bounding-set=-bpf,-sys_admin,-perfmon", "--inh-caps=-bpf,-sys_admin,-perfmon"]
 # "2026-01-31T08:00:00.123Z error natt.event key=value"
 ERROR_LINE = re.compile(r"^\S+Z (error|critical) |runtime error:|ERROR: AddressSanitizer|LeakSanitizer")
 
@@ -40,6 +42,8 @@ class Site:
         self.name = name
         self.folder = lab.folder / name
         self.processes = {}
+        # What programs are started with, by program; NATT_WITHOUT_BPF=1 takes the kernel gate from all of them.
+        self.wrappers = dict.fromkeys(("broker", "gateway"), WITHOUT_BPF if os.environ.get("NATT_WITHOUT_BPF") == "1" else [])
         self._programs = programs()
         command = ["init", self.folder, "--site", name, "--broker-address", natlab.BROKER[0], "--gateway", "gw1"]
         command += ["--gateway-address", gateway_address] if gateway_address else []
@@ -71,8 +75,8 @@ class Site:
         """Starts one program on a host and waits for its `ready`."""
         toml_edit.set_key(self.config(stem), "control", "socket", str(self.socket(stem)))
         program = stem.split("-")[0]
-        process = host.popen([str(self._programs / program), "--config", str(self.config(stem))],
-                             log=f"{self.name}-{stem}")
+        process = host.popen([*self.wrappers.get(program, []), str(self._programs / program), "--config",
+                              str(self.config(stem))], log=f"{self.name}-{stem}")
         self.processes[stem] = process
         if ready:
             process.wait_for("ready")

@@ -19,11 +19,13 @@ UDP_TARGETS = {"broker-443": (BROKER, 443), "broker-53": (BROKER, 53), "gateway-
 class SilenceSite:
     """Broker, public gateway, one client behind a NAT and some that only knock, IPv4 and IPv6; a stranger."""
 
-    def __init__(self, seed=1, people=4, spa=(), policy=None):
+    def __init__(self, seed=1, people=4, spa=(), policy=None, without_bpf=False):
         self.rng = random.Random(seed)
         self.lab = natlab.Lab("port-restricted", ipv6=True)
         self.people = [f"p{number}" for number in range(people)]
         self.site = natt_site.Site(self.lab, gateway_address=GATEWAY, clients=("alice", *self.people))
+        if without_bpf:
+            self.site.wrappers = dict.fromkeys(("broker", "gateway"), natt_site.WITHOUT_BPF)
         for key, value in spa:
             toml_edit.set_key(self.site.config("broker"), "spa", key, value)
         if policy:
@@ -79,11 +81,32 @@ class SilenceSite:
             for kind, frames in garbage.tcp_kinds(self.rng, framer, 443, self.flights, 200).items():
                 yield f"tcp-{kind} broker-443 {family}", self._raw(frames, count)
 
+    def mixed(self):
+        """The same in short: for every port and family one flood with some of each kind, each sent once."""
+        for place, (address, port) in UDP_TARGETS.items():
+            payloads = [each for kind in garbage.udp_kinds(self.rng, self.datagrams, 100).values() for each in kind]
+            payloads += [self.rng.randbytes(self.rng.randrange(1473)) for _ in range(500)]
+            for to in (address, natlab.ipv6_of(address)):
+                yield f"datagrams {to} {port}", ["--payloads", self._file(payloads), "--to", to, "--port", port, "--count", len(payloads)]
+            for ipv6 in (False, True):
+                framer = garbage.Framer(self.lab, self.lab.stranger, address, ipv6)
+                frames = [each for kind in garbage.raw_udp_kinds(self.rng, framer, port, self.datagrams, 50).values() for each in kind]
+                yield f"frames {place} {'v6' if ipv6 else 'v4'}", self._raw(frames, len(frames))
+
+    def mixed_tcp(self):
+        for ipv6 in (False, True):
+            framer = garbage.Framer(self.lab, self.lab.stranger, BROKER, ipv6)
+            frames = [each for kind in garbage.tcp_kinds(self.rng, framer, 443, self.flights, 50).values() for each in kind]
+            yield f"tcp {'v6' if ipv6 else 'v4'}", self._raw(frames, len(frames))
+
     def _raw(self, frames, count):
         return ["--interface", "eth0", "--payloads", self._file(frames), "--count", count]
 
     def watch(self):
         return self.lab.stranger.capture("eth0", "inbound")
+
+    def health(self):
+        return self.site.ask("broker", "health")["details"]
 
     @staticmethod
     def answers(recording, and_filter=""):

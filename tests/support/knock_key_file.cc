@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/knock_key_file.h"
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 
@@ -68,7 +69,8 @@ std::unique_ptr<spa::Knocker> read_knocker(const std::string& path, Random& rand
                                     .verifier = *verifier,
                                     .port = number_of(lines, "port"),
                                     .mask = spa::MaskKey(*mask),
-                                    .key_generation = number_of(lines, "generation")};
+                                    .key_generation = number_of(lines, "generation"),
+                                    .dns_suffix = spa::DnsSuffix::of_site(spa::SitePsk(*psk))};
   return std::make_unique<spa::Knocker>(options, *pair, random);
 }
 

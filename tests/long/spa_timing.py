@@ -13,9 +13,9 @@ NATT_LOSS_KNOCKS  knocks of `loss` (4000), at NATT_LOSS_RATE (40) a second
 NATT_LOSS         share of packets lost each way (0.3), NATT_DELAY_MS one way (20)
 """
 import sys
-import time
 
 import proof
+import garbage
 import knocking
 import natlab
 import natt_site
@@ -73,10 +73,18 @@ def synack_time(results, mode, visibility, options):
         results.add(f"{visibility}_synack_p99", proof.percentile(taken, 0.99), "ms")
 
 
+def know_each_other(lab, crowd):
+    """Address resolution is the laboratory's matter, one question per address of the crowd: none of it may be lost."""
+    ends = garbage.mac_of(crowd, "eth0").hex(":"), garbage.mac_of(lab.internet, "to-crowd").hex(":")
+    lab.internet.ip(*(f"neigh replace {each} lladdr {ends[0]} dev to-crowd nud permanent" for each in crowd.addresses))
+    crowd.ip(f"neigh replace 192.0.2.1 lladdr {ends[1]} dev eth0 nud permanent")
+
+
 def loss(results, mode, visibility, options):
     lab, site, crowd = open_site(mode, visibility)
     with lab:
         lab.impair("crowd", delay_ms=DELAY, loss=LOSS)
+        know_each_other(lab, crowd)
         keys = knocking.key_files(site, PEOPLE)
         measured = knocking.knock(crowd, keys, LOSS_KNOCKS, LOSS_RATE, "--from", ",".join(knocking.CROWD), *options, "--log", str(lab.folder / "log"))
         lines = [[float(word) for word in line.split()] for line in (lab.folder / "log").read_text().splitlines()]

@@ -25,6 +25,7 @@ class Verifier::Core {
   bool keep_device_keys(const Identity& identity, std::span<const DeviceKey> keys);
   std::vector<DeviceKey> retire_device_keys(const DeviceId& id, std::uint16_t generation);
   void set_own_keys(std::vector<KeyPair> keys);
+  void retire_older_own_keys();
   bool expect_devices(std::size_t clients, std::size_t infrastructure);
 
   // How one frame arrived, with all that the checks need.

@@ -204,6 +204,13 @@ void Verifier::Core::set_own_keys(std::vector<KeyPair> keys) {
   if (!all_stay) wiping_ = 0;
 }
 
+void Verifier::Core::retire_older_own_keys() {
+  if (options_.keys.size() < 2) return;
+  options_.keys.erase(options_.keys.begin() + 1, options_.keys.end());
+  own_ids_.resize(1);
+  wiping_ = 0;
+}
+
 OwnKeyId Verifier::Core::make_own_id() {
   return next_own_id_++;
 }

@@ -46,4 +46,11 @@ class RetiredKeys {
   std::size_t size_ = 0;
 };
 
+// Who appends them to the file.
+class RetiredKeyListener {
+ public:
+  virtual ~RetiredKeyListener() = default;
+  virtual void on_keys_retired(const std::string& site, const std::string& lines) = 0;
+};
+
 }  // namespace natt

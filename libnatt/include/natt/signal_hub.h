@@ -197,6 +197,8 @@ class SignalHub {
 
   // Before the first connection of that site.
   void add_site(const SignalHubSite& site);
+  // For channels from now on: the broker's certificate was renewed. Both contexts outlive the hub.
+  void set_site_tls(const std::string& site, const TlsContext& tls);
 
   // A connection whose SPA frame proved `identity`: its certificate has to say the same.
   // `record` is the ClientHello, `rest` what came behind it. False: not taken, close it.

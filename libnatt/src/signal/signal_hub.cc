@@ -227,6 +227,10 @@ SignalHub::~SignalHub() = default;
 
 void SignalHub::add_site(const SignalHubSite& site) { impl_->sites.emplace(site.site, site); }
 
+void SignalHub::set_site_tls(const std::string& site, const TlsContext& tls) {
+  if (const auto found = impl_->sites.find(site); found != impl_->sites.end()) found->second.tls = &tls;
+}
+
 bool SignalHub::handle_admitted(Instant now, WallTime wall_now, ChannelId channel, const Identity& identity,
                                 const SocketAddress& remote, ByteView record, ByteView rest) {
   if (!impl_->admit(now, wall_now, channel, identity, remote)) return false;

@@ -21,12 +21,14 @@
 #include <natt/race.h>
 #include <natt/random.h>
 #include <natt/relay_server.h>
+#include <natt/retired_keys.h>
 #include <natt/roster_store.h>
 #include <natt/signal_hub.h>
 #include <natt/spa/dns_suffix.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/verifier.h>
 #include <natt/stun_server.h>
+#include <natt/uv/roster_updater.h>
 
 struct uv_loop_s;
 
@@ -37,6 +39,7 @@ struct BrokerSiteOptions {
   std::vector<spa::KeyPair> spa_keys;  // newest first
   spa::SitePsk psk;
   SignedRoster roster;
+  RetiredKeys retired;  // of a former run
 };
 
 struct BrokerOptions {
@@ -49,6 +52,7 @@ struct BrokerOptions {
   RelayKey relay_key;
   RelayServerOptions relay;
   std::vector<BrokerSiteOptions> sites;
+  RetiredKeyListener* retired_keys = nullptr;  // outlives the broker
   LogSink log;
 };
 
@@ -69,6 +73,10 @@ struct BrokerSiteState {
   bool roster_stale = false;
   std::size_t gateways_online = 0;
   std::size_t clients_online = 0;
+  // Devices of a large roster that cannot knock yet: they follow within seconds.
+  std::size_t devices_loading = 0;
+  // The roster lists this generation of the broker's SPA key, but update_keys() was not given its pair.
+  std::optional<std::uint16_t> missing_own_key;
   spa::VerifierStats spa;
 };
 
@@ -89,6 +97,13 @@ class Broker {
   // Verifies, takes over, pushes to everyone, and ends what it no longer allows, before it returns. A roster already
   // held changes nothing. kUnavailable for a site that is not served.
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const std::string& site, const SignedRoster& documents);
+  // The same for a site of any size, without stopping the loop: `job` reads and persists in libuv's thread pool, and
+  // the roster takes effect when it was verified there. What came of it is in the log and in roster().
+  void load_roster(const std::string& site, RosterJob job);
+  // Exchanges this broker's certificate and SPA pairs (newest first) in a site while it serves: channels stay, knocks
+  // for pairs that stay go on. kUnavailable for a site that is not served, and whatever is wrong with the material.
+  [[nodiscard]] Result<void> update_keys(Instant now, const std::string& site, const Credentials& credentials,
+                                         std::vector<spa::KeyPair> spa_keys);
   // natt/relaySessionsThreshold and natt/relayThroughputBitsPerSecondThreshold.
   void set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second);
   void drain(Instant now, std::chrono::milliseconds within);

@@ -46,6 +46,9 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
 
   [[nodiscard]] Result<void> open(uv_loop_s& loop);
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const std::string& site, const SignedRoster& documents);
+  void load_roster(const std::string& site, RosterJob job);
+  [[nodiscard]] Result<void> update_keys(Instant now, const std::string& site, const Credentials& credentials,
+                                         std::vector<spa::KeyPair> spa_keys);
   void drain(Instant now, std::chrono::milliseconds within);
 
   void on_hub_event(Instant now, const HubEvent& event) override;
@@ -75,6 +78,24 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
   std::unique_ptr<SignalServer> tcp_;
 
  private:
+  // Takes over what another thread prepared.
+  class SiteUpdates final : private RosterUpdater::Listener {
+   public:
+    SiteUpdates(uv_loop_s& loop, Impl& broker, BrokerSite& site)
+        : loop_(loop), broker_(broker), site_(site), updater_(loop, site.roster(), *this) {}
+    [[nodiscard]] RosterUpdater& updater() { return updater_; }
+
+   private:
+    void on_roster_prepared(Instant now, Result<PreparedRoster> prepared, const Result<void>& persisted) override;
+
+    uv_loop_s& loop_;
+    Impl& broker_;
+    BrokerSite& site_;
+    RosterUpdater updater_;
+  };
+
+  // Ends and tells what a roster that was accepted changes.
+  void handle_change(Instant now, const BrokerSite& site, const RosterChange& change);
   void on_opened(Instant now, const ChannelOpened& opened);
   void on_closed(Instant now, const ChannelClosed& closed);
   void on_relay_requested(Instant now, const RelayRequested& request);
@@ -86,6 +107,8 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
   [[nodiscard]] RelayGrantMessage message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const;
   [[nodiscard]] std::vector<SocketAddress> addresses_for(const Identity& peer) const;
   void arm_timer();
+
+  std::map<std::string, std::unique_ptr<SiteUpdates>> updates_;
 };
 
 Result<void> Broker::Impl::open(uv_loop_s& loop) {
@@ -104,6 +127,7 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
     (*site)->verifier().handle_timeout(now(), wall);
     hub_.add_site({(*site)->name(), &(*site)->tls(), &(*site)->roster()});
     const std::string name = (*site)->name();
+    updates_.emplace(name, std::make_unique<SiteUpdates>(loop, *this, **site));
     if (!sites_.emplace(name, std::move(*site)).second) {
       return fail(Errc::kRefused, "site " + name + " is configured twice");
     }
@@ -126,12 +150,17 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
 
 void Broker::Impl::arm_timer() {
   std::optional<Instant> deadline = earlier(sessions_.next_deadline(), issuer_.next_deadline());
-  for (const auto& [name, site] : sites_) deadline = earlier(deadline, site->verifier().next_deadline());
+  const Instant turn = now();
+  for (const auto& [name, site] : sites_) deadline = earlier(deadline, site->next_deadline(turn));
   timer_.arm(deadline);
 }
 
 void Broker::Impl::on_timer(Instant now) {
-  for (const auto& [name, site] : sites_) site->verifier().handle_timeout(now, wall_now());
+  for (const auto& [name, site] : sites_) {
+    site->work(now, wall_now());
+    const std::string retired = site->take_retired_lines();
+    if (!retired.empty() && options_.retired_keys != nullptr) options_.retired_keys->on_keys_retired(name, retired);
+  }
   sessions_.handle_timeout(now);
   issuer_.handle_timeout(now);
   arm_timer();
@@ -270,14 +299,47 @@ void Broker::Impl::end_device(const Identity& identity) {
 Result<RosterChange> Broker::Impl::update_roster(Instant now, const std::string& site, const SignedRoster& documents) {
   const auto found = sites_.find(site);
   if (found == sites_.end()) return fail(Errc::kUnavailable, "site " + site + " is not served here");
+  updates_.at(site)->updater().settle();
   auto change = found->second->update(documents);
-  if (!change || change->number == 0) return change;
-  options_.log(LogLevel::kInfo, "natt.roster.accepted site=" + site + " number=" + std::to_string(change->number));
-  for (const Identity& identity : change->removed) end_device(identity);
-  hub_.handle_roster_change(now, site, *change);
+  if (change && change->number != 0) handle_change(now, *found->second, *change);
+  return change;
+}
+
+void Broker::Impl::handle_change(Instant now, const BrokerSite& site, const RosterChange& change) {
+  options_.log(LogLevel::kInfo,
+               "natt.roster.accepted site=" + site.name() + " number=" + std::to_string(change.number));
+  for (const Identity& identity : change.removed) end_device(identity);
+  hub_.handle_roster_change(now, site.name(), change);
   tcp_->flush(now);
   arm_timer();
-  return change;
+}
+
+void Broker::Impl::load_roster(const std::string& site, RosterJob job) {
+  if (const auto found = updates_.find(site); found != updates_.end()) found->second->updater().start(std::move(job));
+}
+
+void Broker::Impl::SiteUpdates::on_roster_prepared(Instant now, Result<PreparedRoster> prepared,
+                                                   const Result<void>& persisted) {
+  const auto complain = [this](LogLevel level, const std::string& event, const Error& error) {
+    broker_.options_.log(level, event + " site=" + site_.name() + " reason=\"" + error.message + "\"");
+  };
+  if (!prepared) return complain(LogLevel::kWarning, "natt.roster.refused", prepared.error());
+  if (!persisted) complain(LogLevel::kError, "natt.roster.not_persisted", persisted.error());
+  std::unique_ptr<const Roster> replaced;
+  const auto change = site_.accept(std::move(*prepared), replaced);
+  if (change && change->number != 0) broker_.handle_change(now, site_, *change);
+  discard_roster(loop_, std::move(replaced));
+}
+
+Result<void> Broker::Impl::update_keys(Instant now, const std::string& site, const Credentials& credentials,
+                                       std::vector<spa::KeyPair> spa_keys) {
+  const auto found = sites_.find(site);
+  if (found == sites_.end()) return fail(Errc::kUnavailable, "site " + site + " is not served here");
+  auto set = found->second->set_material(credentials, std::move(spa_keys));
+  if (!set) return set;
+  hub_.set_site_tls(site, found->second->tls());
+  timer_.arm(now);
+  return {};
 }
 
 void Broker::Impl::drain(Instant now, std::chrono::milliseconds within) {
@@ -294,6 +356,8 @@ BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now
   BrokerSiteState state{.name = site.name(),
                         .roster_number = site.roster().number(),
                         .roster_stale = site.roster().is_stale(wall_now),
+                        .devices_loading = site.loading(),
+                        .missing_own_key = site.missing_own_key(),
                         .spa = site.verifier().stats()};
   for (const auto& [identity, remote] : online_) {
     if (identity.site != site.name()) continue;
@@ -313,6 +377,11 @@ Broker::~Broker() = default;
 
 Result<RosterChange> Broker::update_roster(Instant now, const std::string& site, const SignedRoster& documents) {
   return impl_->update_roster(now, site, documents);
+}
+void Broker::load_roster(const std::string& site, RosterJob job) { impl_->load_roster(site, std::move(job)); }
+Result<void> Broker::update_keys(Instant now, const std::string& site, const Credentials& credentials,
+                                 std::vector<spa::KeyPair> spa_keys) {
+  return impl_->update_keys(now, site, credentials, std::move(spa_keys));
 }
 void Broker::set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second) {
   impl_->relay_.set_thresholds(sessions, bits_per_second);

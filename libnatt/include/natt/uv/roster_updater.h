@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Takes rosters over without stopping the loop: reading, verifying, comparing and
+// persisting one of 100,000 devices takes a third of a second, and happens in libuv's
+// thread pool; what is left for the loop takes a millisecond (bench/roster_bench.cc).
+//
+// Resource type on the embedder's loop and its thread. The store and the listener outlive
+// it. One roster is worked on at a time; of those that come meanwhile the last one waits.
+// After the destructor has returned no callback runs and no function of a job; when a job
+// is running the destructor waits for it.
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include <natt/error.h>
+#include <natt/roster_store.h>
+#include <natt/time.h>
+
+struct uv_loop_s;
+
+namespace natt::uv {
+
+// Both run in another thread: they may touch files and what they hold by value, nothing else.
+struct RosterJob {
+  // Where the documents come from.
+  std::function<Result<SignedRoster>()> read;
+  // Called for a roster that is newer than the one held, before it takes effect. A failure does not keep it from
+  // taking effect, but is reported. May be empty.
+  std::function<Result<void>(const SignedRoster& documents)> persist;
+};
+
+class RosterUpdater {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // To be handed to RosterStore::accept, or to note_rejected. `persisted` is the word of RosterJob::persist.
+    // May give further jobs; may not destroy the updater.
+    virtual void on_roster_prepared(Instant now, Result<PreparedRoster> prepared, const Result<void>& persisted) = 0;
+  };
+
+  RosterUpdater(uv_loop_s& loop, const RosterStore& store, Listener& listener);
+  ~RosterUpdater();
+  RosterUpdater(const RosterUpdater&) = delete;
+  RosterUpdater& operator=(const RosterUpdater&) = delete;
+
+  void start(RosterJob job);
+  [[nodiscard]] bool busy() const;
+  // Waits until no other thread reads the store: before it is changed by other means than on_roster_prepared.
+  void settle();
+
+ private:
+  struct Block;
+  Block* block_;  // freed by the loop after the last job
+};
+
+// Frees a roster that is no longer needed in the thread pool.
+void discard_roster(uv_loop_s& loop, std::unique_ptr<const Roster> roster);
+
+}  // namespace natt::uv

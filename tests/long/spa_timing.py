@@ -28,6 +28,8 @@ LOSS_RATE = proof.size("NATT_LOSS_RATE", 40.0)
 LOSS = proof.size("NATT_LOSS", 0.3)
 DELAY = proof.size("NATT_DELAY_MS", 20.0)
 PEOPLE = [f"p{number}" for number in range(20)]
+# As natt's own client tries (libnatt/include/natt/connect_schedule.h).
+CLIENT = ["--syn", "--attempts", "0,100,200,300p,400,800,1600"]
 BROKER = natlab.BROKER[0]
 
 
@@ -102,8 +104,8 @@ def run(results):
         synack_time(results, "tcp", "syn", ["--syn", "--no-udp"])
         synack_time(results, "udp-tcp", "ip", ["--no-dns", "--attempts", "0,1,2,3,4,100,200,400,800,1600"])
     if "loss" in what:
-        loss(results, "tcp", "syn", ["--syn"])
-        loss(results, "udp-tcp", "ip", [])
+        loss(results, "tcp", "syn", CLIENT)
+        loss(results, "udp-tcp", "ip", CLIENT)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SignalWorld::SignalWorld(std::vector<std::string> sites, SignalHubOptions option
   options.seen = this;
   hub = std::make_unique<SignalHub>(options, random);
   for (const std::string& name : sites) make_site(name);
-  admission = std::make_unique<SignalAdmission>(SignalAdmissionOptions{}, verifiers_, random);
+  admission = std::make_unique<SignalAdmission>(SignalAdmissionOptions{}, verifiers_, grants, random);
 }
 
 SignalWorld::~SignalWorld() = default;
@@ -86,7 +86,7 @@ SignalPeer& SignalWorld::prepare(Role role, const std::string& name, const PeerO
 void SignalWorld::open(SignalPeer& peer, ByteView first) {
   peer.channel = {next_channel_++};
   by_channel_[peer.channel] = &peer;
-  if (!admission->handle_accepted(now, peer.channel, *SocketAddress::parse("203.0.113.5:40000"))) {
+  if (!admission->handle_accepted(now, peer.channel, kPeerAddress)) {
     refused.insert(peer.channel);
     return;
   }
@@ -142,6 +142,10 @@ bool SignalWorld::step_admission() {
   if (!event) return false;
   if (const auto* close = std::get_if<CloseConnection>(&*event)) {
     refused.insert(close->channel);
+    return true;
+  }
+  if (const auto* missing = std::get_if<KnockMissing>(&*event)) {
+    knocks_missing.push_back(*missing);
     return true;
   }
   const auto& come = std::get<Admitted>(*event);

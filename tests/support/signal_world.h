@@ -107,10 +107,14 @@ class SignalWorld : public SeenAddresses {
   Instant now{std::chrono::seconds(1000)};
   WallTime wall = kTestNow;
   SeededRandom random{test_seed()};
+  AddressGrants grants;
   std::unique_ptr<SignalAdmission> admission;
   std::unique_ptr<SignalHub> hub;
   std::vector<HubEvent> hub_events;
   std::set<ChannelId> refused;  // connections the broker closed
+  std::vector<KnockMissing> knocks_missing;
+  // Where the connections of peers come from.
+  static inline const SocketAddress kPeerAddress = *SocketAddress::parse("203.0.113.5:40000");
 
  private:
   struct Site {

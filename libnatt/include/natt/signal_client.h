@@ -33,7 +33,8 @@
 
 namespace natt::spa {
 class Knocker;
-}
+enum class KnockId : std::uint16_t;
+}  // namespace natt::spa
 
 namespace natt {
 
@@ -44,6 +45,9 @@ struct SignalClientOptions {
   std::uint64_t boot_id = 0;
   std::uint64_t roster_number = 0;
   std::string software;
+  // Of the UDP knock that goes with this attempt: one logical knock, charged once, whatever carries it. Absent: an own
+  // one.
+  std::optional<spa::KnockId> knock_id;
   // When given, the broker's certificate must not be revoked in it. Outlives the client.
   const RosterStore* roster = nullptr;
   // From the first flight to Welcome (DESIGN section 5).

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <set>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -17,60 +19,87 @@ namespace {
 
 using spa::TlsHelloReader;
 
-// A connection that has not proved itself. The reader is gone once it failed to.
+// A valid hello that waits for its UDP knock. (Clients send nothing behind it before they are answered; what comes
+// all the same is not kept.)
+struct Held {
+  spa::Grant grant;  // without its identity, which may go with the roster
+  Admitted admitted;
+};
+
+// A connection that has not proved itself. The reader is gone once it failed to, or its hello is held.
 struct Pending {
   std::unique_ptr<TlsHelloReader> reader;
+  std::unique_ptr<Held> held;
   SocketAddress remote;
   Instant deadline;
 };
 
 using PendingTable = std::unordered_map<ChannelId, Pending>;
+using Order = std::set<std::pair<Instant, ChannelId>>;
 
 }  // namespace
 
 struct SignalAdmission::Impl {
-  Impl(SignalAdmissionOptions given, const spa::VerifierGroup& group, Random& randomness)
-      : options(given), verifiers(group), random(randomness) {}
+  Impl(SignalAdmissionOptions given, const spa::VerifierGroup& group, AddressGrants& udp_grants, Random& randomness)
+      : options(given), verifiers(group), grants(udp_grants), random(randomness) {}
 
   [[nodiscard]] bool make_room();
   void set_deadline(ChannelId id, Pending& pending, Instant deadline);
   void forget(PendingTable::iterator at);
+  void forget_held(ChannelId id, const Pending& pending);
   void silence(Instant now, ChannelId id, Pending& pending, std::string_view reason);
   void read(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView bytes);
   void decide(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView rest);
   [[nodiscard]] std::optional<Admitted::Purpose> purpose_of(const spa::Grant& grant, ByteView record) const;
+  [[nodiscard]] bool has_grant(Instant now, const spa::Grant& grant, const IpAddress& source);
+  void admit(PendingTable::iterator at, Admitted admitted);
+  void release_held(Instant now, const std::vector<ChannelId>& ids);
   void handle_due(Instant now, ChannelId id);
 
   SignalAdmissionOptions options;
   const spa::VerifierGroup& verifiers;
+  AddressGrants& grants;
   Random& random;
   PendingTable pending;
-  std::set<std::pair<Instant, ChannelId>> deadlines;
-  std::set<std::pair<Instant, ChannelId>> silenced;  // those of `deadlines` that failed
+  Order deadlines;
+  Order silenced;  // those of `deadlines` that failed
+  Order unproven;  // those that have shown no frame of a member yet: the ones that strangers fill the table with
+  std::multimap<std::pair<spa::DeviceId, IpAddress>, ChannelId> held;
   std::deque<AdmissionEvent> events;
   SignalAdmissionStats stats;
 };
 
 void SignalAdmission::Impl::set_deadline(ChannelId id, Pending& entry, Instant deadline) {
   deadlines.erase({entry.deadline, id});
+  unproven.erase({entry.deadline, id});
   entry.deadline = deadline;
   deadlines.emplace(deadline, id);
 }
 
 void SignalAdmission::Impl::forget(PendingTable::iterator at) {
-  deadlines.erase({at->second.deadline, at->first});
-  silenced.erase({at->second.deadline, at->first});
+  const auto& [id, entry] = *at;
+  deadlines.erase({entry.deadline, id});
+  silenced.erase({entry.deadline, id});
+  unproven.erase({entry.deadline, id});
+  if (entry.held) forget_held(id, entry);
   pending.erase(at);
 }
 
-// Drops the connection that failed and would be closed next, never one that may still prove itself.
+void SignalAdmission::Impl::forget_held(ChannelId id, const Pending& entry) {
+  const auto [first, last] = held.equal_range({entry.held->grant.device, entry.remote.ip});
+  const auto same = std::find_if(first, last, [id](const auto& each) { return each.second == id; });
+  if (same != last) held.erase(same);
+}
+
+// Drops the connection that failed and would be closed next, else the oldest one without a member's frame: an honest
+// one shows it a round trip after it was accepted, so a flood has to fill the table in that time.
 bool SignalAdmission::Impl::make_room() {
   if (pending.size() < options.max_pending) return true;
   ++stats.overflow;
-  if (silenced.empty()) return false;
-  const ChannelId closing = silenced.begin()->second;
+  if (silenced.empty() && unproven.empty()) return false;
+  const ChannelId closing = silenced.empty() ? unproven.begin()->second : silenced.begin()->second;
   forget(pending.find(closing));
-  events.push_back(CloseConnection{closing});
+  events.push_back(CloseConnection{closing, true});
   return true;
 }
 
@@ -93,9 +122,12 @@ void SignalAdmission::Impl::read(Instant now, WallTime wall_now, PendingTable::i
       case TlsHelloReader::State::kRecord1:
       case TlsHelloReader::State::kRecord2: break;
       case TlsHelloReader::State::kFrame:
-        if (verifiers.plausible(spa::Transport::kTcp, entry.reader->frame())) break;
-        ++stats.rejected_verdict;
-        return silence(now, at->first, entry, "verdict");
+        if (!verifiers.plausible(spa::Transport::kTcp, entry.reader->frame())) {
+          ++stats.rejected_verdict;
+          return silence(now, at->first, entry, "verdict");
+        }
+        unproven.erase({entry.deadline, at->first});
+        break;
       case TlsHelloReader::State::kComplete: return decide(now, wall_now, at, bytes);
       case TlsHelloReader::State::kFailed: ++stats.rejected_shape; return silence(now, at->first, entry, "shape");
     }
@@ -109,6 +141,10 @@ std::optional<Admitted::Purpose> SignalAdmission::Impl::purpose_of(const spa::Gr
   return std::nullopt;
 }
 
+bool SignalAdmission::Impl::has_grant(Instant now, const spa::Grant& grant, const IpAddress& source) {
+  return !options.wants_knock || grants.redeem(now, grant, source) == AddressGrants::Verdict::kGranted;
+}
+
 void SignalAdmission::Impl::decide(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView rest) {
   Pending& entry = at->second;
   const spa::KnockContext context{.port = options.port, .binding = entry.reader->binding(), .source = entry.remote.ip};
@@ -118,35 +154,62 @@ void SignalAdmission::Impl::decide(Instant now, WallTime wall_now, PendingTable:
     ++stats.rejected_verdict;
     return silence(now, at->first, entry, "verdict");
   }
-  ++stats.admitted;
   const ByteView record = entry.reader->record2();
-  events.push_back(Admitted{.channel = at->first,
-                            .purpose = *purpose,
-                            .identity = *grant->identity,
-                            .remote = entry.remote,
-                            .record = ByteBuffer(record.begin(), record.end()),
-                            .rest = ByteBuffer(rest.begin(), rest.end())});
+  Admitted admitted{.channel = at->first,
+                    .purpose = *purpose,
+                    .identity = *grant->identity,
+                    .remote = entry.remote,
+                    .record = ByteBuffer(record.begin(), record.end()),
+                    .rest = ByteBuffer(rest.begin(), rest.end())};
+  if (has_grant(now, *grant, entry.remote.ip)) return admit(at, std::move(admitted));
+  entry.held = std::make_unique<Held>(Held{*grant, std::move(admitted)});
+  entry.held->grant.identity = nullptr;
+  entry.reader.reset();
+  held.emplace(std::pair{grant->device, entry.remote.ip}, at->first);
+}
+
+void SignalAdmission::Impl::admit(PendingTable::iterator at, Admitted admitted) {
+  ++stats.admitted;
+  events.push_back(std::move(admitted));
   forget(at);
+}
+
+void SignalAdmission::Impl::release_held(Instant now, const std::vector<ChannelId>& ids) {
+  for (const ChannelId id : ids) {
+    const auto at = pending.find(id);
+    if (has_grant(now, at->second.held->grant, at->second.remote.ip)) admit(at, std::move(at->second.held->admitted));
+  }
 }
 
 void SignalAdmission::Impl::handle_due(Instant now, ChannelId id) {
   const auto at = pending.find(id);
-  if (at->second.reader) {
+  Pending& entry = at->second;
+  if (entry.held) {
+    ++stats.rejected_knock;
+    events.push_back(KnockMissing{entry.held->admitted.identity, entry.remote,
+                                  grants.other_source(now, entry.held->grant.device, entry.remote.ip)});
+    forget_held(id, entry);
+    entry.held.reset();
+    return silence(now, id, entry, "knock");
+  }
+  if (entry.reader) {
     ++stats.timed_out;
-    return silence(now, id, at->second, "timeout");
+    return silence(now, id, entry, "timeout");
   }
   forget(at);
-  events.push_back(CloseConnection{id});
+  events.push_back(CloseConnection{id, false});
 }
 
-SignalAdmission::SignalAdmission(SignalAdmissionOptions options, const spa::VerifierGroup& verifiers, Random& random)
-    : impl_(std::make_unique<Impl>(options, verifiers, random)) {}
+SignalAdmission::SignalAdmission(SignalAdmissionOptions options, const spa::VerifierGroup& verifiers,
+                                 AddressGrants& grants, Random& random)
+    : impl_(std::make_unique<Impl>(options, verifiers, grants, random)) {}
 SignalAdmission::~SignalAdmission() = default;
 
 bool SignalAdmission::handle_accepted(Instant now, ChannelId channel, const SocketAddress& remote) {
   if (!impl_->make_room()) return false;
-  Pending entry{std::make_unique<TlsHelloReader>(now), remote, now + impl_->options.record_timeout};
+  Pending entry{std::make_unique<TlsHelloReader>(now), nullptr, remote, now + impl_->options.record_timeout};
   impl_->deadlines.emplace(entry.deadline, channel);
+  impl_->unproven.emplace(entry.deadline, channel);
   impl_->pending.emplace(channel, std::move(entry));
   ++impl_->stats.accepted;
   return true;
@@ -156,6 +219,20 @@ void SignalAdmission::handle_bytes(Instant now, WallTime wall_now, ChannelId cha
   const auto at = impl_->pending.find(channel);
   if (at == impl_->pending.end() || !at->second.reader) return;
   impl_->read(now, wall_now, at, bytes);
+}
+
+void SignalAdmission::handle_knock(Instant now, const spa::DeviceId& device, const IpAddress& source) {
+  std::vector<ChannelId> waiting;
+  const auto [first, last] = impl_->held.equal_range({device, source});
+  for (auto at = first; at != last; ++at) waiting.push_back(at->second);
+  impl_->release_held(now, waiting);
+}
+
+void SignalAdmission::set_wants_knock(Instant now, bool wants_knock) {
+  impl_->options.wants_knock = wants_knock;
+  std::vector<ChannelId> waiting;
+  for (const auto& [whose, id] : impl_->held) waiting.push_back(id);
+  if (!wants_knock) impl_->release_held(now, waiting);
 }
 
 void SignalAdmission::handle_disconnected(ChannelId channel) {
@@ -181,6 +258,11 @@ std::optional<AdmissionEvent> SignalAdmission::poll_event() {
   return event;
 }
 
-const SignalAdmissionStats& SignalAdmission::stats() const { return impl_->stats; }
+SignalAdmissionStats SignalAdmission::stats() const {
+  SignalAdmissionStats stats = impl_->stats;
+  stats.pending = impl_->pending.size();
+  stats.silenced = impl_->silenced.size();
+  return stats;
+}
 
 }  // namespace natt

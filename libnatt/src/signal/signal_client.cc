@@ -27,7 +27,7 @@ struct SignalClient::Impl {
         channel(std::move(tls), kMaxSendQueue),
         client_hello(channel.take_output()),
         knocker(spa_knocker),
-        knock_id(spa_knocker.next_knock_id()),
+        knock_id(options.knock_id ? *options.knock_id : spa_knocker.next_knock_id()),
         random(randomness) {}
 
   void transition_to(State next);

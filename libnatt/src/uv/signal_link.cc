@@ -28,30 +28,44 @@ void SignalLink::start(Instant now) {
 void SignalLink::attempt(Instant now) {
   retry_at_.reset();
   options_.client.roster_number = listener_.roster_number();
+  // First: in mode udp-tcp the SYN waits for it.
+  options_.client.knock_id = listener_.on_attempt(now, *this);
   auto client = SignalClient::make(options_.client, tls_, knocker_, random_, now, wall_now());
   if (!client) return retry_later(now, client.error());
-  auto connection = TcpConnection::connect(
-      loop_, {.to = address(), .timeout = options_.client.handshake_timeout}, *this);
-  if (!connection) return retry_later(now, connection.error());
   client_ = std::move(*client);
-  connection_ = std::move(*connection);
-  listener_.on_attempt(now, *this);
-  timer_.arm(client_->next_deadline());
+  silent_at_ = now + kSilence;
+  race_ = std::make_unique<TcpRace>(loop_, static_cast<TcpRace::Listener&>(*this));
+  race_->start(now, address());
+  arm_timer();
 }
 
-void SignalLink::on_connected(Instant now) {
-  auto first = client_->first_flight(wall_now());
-  if (!first) return retry_later(now, first.error());
-  connection_->write(*first);
+// A fresh frame over the same ClientHello: one TLS object, whichever connection it is that the broker answers on.
+ByteBuffer SignalLink::make_first_flight() {
+  auto flight = client_->first_flight(wall_now());
+  return flight ? std::move(*flight) : ByteBuffer{};
+}
+
+void SignalLink::on_race_won(Instant now, std::unique_ptr<TcpConnection> connection) {
+  connection_ = std::move(connection);
+  connection_->set_listener(*this);
+  race_.reset();
   flush(now);
 }
 
+void SignalLink::on_race_lost(Instant now, const Error& error) {
+  race_.reset();
+  report_silence(now, outcome_of(error));
+  retry_later(now, explain(error));
+}
+
 void SignalLink::on_bytes(Instant now, ByteView bytes) {
+  silent_at_.reset();
   client_->handle_bytes(now, wall_now(), bytes);
   flush(now);
 }
 
 void SignalLink::on_eof(Instant now) {
+  report_silence(now, SilenceEvidence::Tcp::kClosed);
   client_->handle_disconnected(now);
   flush(now);
 }
@@ -59,16 +73,36 @@ void SignalLink::on_eof(Instant now) {
 void SignalLink::on_drained(Instant now) { flush(now); }
 
 void SignalLink::on_closed(Instant now, const Error& error) {
-  const Error reason{error.code, "connecting to broker " + options_.client.broker.name + " at " +
-                                     address().to_string() + ": " + error.message};
+  report_silence(now, SilenceEvidence::Tcp::kClosed);
   connection_.reset();
-  if (!connected()) return retry_later(now, reason);
+  if (!connected()) return retry_later(now, explain(error));
   client_->handle_disconnected(now);
   flush(now);
 }
 
+Error SignalLink::explain(const Error& error) const {
+  return {error.code,
+          "connecting to broker " + options_.client.broker.name + " at " + address().to_string() + ": " + error.message};
+}
+
+SilenceEvidence::Tcp SignalLink::outcome_of(const Error& error) const {
+  if (connection_) return SilenceEvidence::Tcp::kConnected;
+  if (error.code == make_error_code(Errc::kRefused)) return SilenceEvidence::Tcp::kRefused;
+  if (error.code == make_error_code(Errc::kUnavailable)) return SilenceEvidence::Tcp::kUnreachable;
+  return SilenceEvidence::Tcp::kNoAnswer;
+}
+
+void SignalLink::report_silence(Instant now, SilenceEvidence::Tcp tcp) {
+  if (!silent_at_) return;
+  silent_at_.reset();
+  listener_.on_silence(now, *this, tcp);
+}
+
 void SignalLink::on_timer(Instant now) {
   if (retry_at_ && now >= *retry_at_) return attempt(now);
+  if (silent_at_ && now >= *silent_at_) {
+    report_silence(now, connection_ ? SilenceEvidence::Tcp::kConnected : SilenceEvidence::Tcp::kNoAnswer);
+  }
   if (client_) client_->handle_timeout(now);
   flush(now);
 }
@@ -87,7 +121,9 @@ void SignalLink::stop() {
     connection_->shutdown();
   }
   client_.reset();
+  race_.reset();
   connection_.reset();
+  silent_at_.reset();
   retry_at_.reset();
   timer_.arm(std::nullopt);
 }
@@ -100,8 +136,12 @@ void SignalLink::flush(Instant now) {
     const ByteBuffer output = client_->take_output();
     if (!output.empty()) connection_->write(output);
   }
-  timer_.arm(retry_at_ ? retry_at_ : client_ ? client_->next_deadline() : std::nullopt);
+  arm_timer();
   deliver_events(now);
+}
+
+void SignalLink::arm_timer() {
+  timer_.arm(retry_at_ ? retry_at_ : earlier(silent_at_, client_ ? client_->next_deadline() : std::nullopt));
 }
 
 void SignalLink::deliver_events(Instant now) {
@@ -126,7 +166,9 @@ void SignalLink::deliver_events(Instant now) {
 
 void SignalLink::retry_later(Instant now, const Error& error) {
   client_.reset();
+  race_.reset();
   connection_.reset();
+  silent_at_.reset();
   if (connected_at_ && now - *connected_at_ >= kLasted) backoff_.reset();
   connected_at_.reset();
   next_address_ = (next_address_ + 1) % options_.addresses.size();

@@ -88,10 +88,25 @@ void SignalServer::on_timer(Instant now) {
 
 void SignalServer::handle_admission_event(Instant now, AdmissionEvent event) {
   if (const auto* close = std::get_if<CloseConnection>(&event)) {
-    channels_.erase(close->channel);
+    close_silently(now, *close);
+  } else if (const auto* missing = std::get_if<KnockMissing>(&event)) {
+    listener_.on_knock_missing(now, *missing);
   } else {
     handle_admitted(now, std::get<Admitted>(std::move(event)));
   }
+}
+
+// FIN, and what still comes is read: a socket closed with bytes unread would answer with RST.
+void SignalServer::close_silently(Instant now, const CloseConnection& close) {
+  const auto found = channels_.find(close.channel);
+  if (found == channels_.end()) return;
+  if (close.at_once) {
+    channels_.erase(found);
+    return;
+  }
+  found->second->state = Channel::State::kClosing;
+  closing_.set(close.channel.value, now + kClosingTime);
+  found->second->connection().shutdown();
 }
 
 void SignalServer::handle_admitted(Instant now, Admitted admitted) {

@@ -155,11 +155,65 @@ std::vector<BrokerIndex> SiteSignaling::connected() const {
   return indices;
 }
 
-void SiteSignaling::on_attempt(Instant now, SignalLink& link) {
-  if (Broker* broker = find(link)) {
-    static_cast<void>(broker->knocks->start(now));
-    send_knocks(now);
+std::optional<spa::KnockId> SiteSignaling::on_attempt(Instant now, SignalLink& link) {
+  Broker* broker = find(link);
+  if (broker == nullptr) return std::nullopt;
+  const spa::KnockId id = broker->knocks->start(now);
+  send_knocks(now);
+  return id;
+}
+
+void SiteSignaling::on_silence(Instant, SignalLink& link, SilenceEvidence::Tcp tcp) {
+  Broker* broker = find(link);
+  if (broker == nullptr) return;
+  SilenceDiagnosis diagnosis = diagnose_silence(evidence_for(*broker, tcp));
+  if (broker->silence == diagnosis) return;  // said already
+  options_.log(LogLevel::kWarning, "natt.signal.silent broker=" + broker->identity.uri() + " cause=" +
+                                       std::string(to_string(diagnosis.cause)) + " reason=\"" + diagnosis.sentence +
+                                       "\"");
+  broker->silence = std::move(diagnosis);
+}
+
+SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidence::Tcp tcp) const {
+  const auto mode = options_.modes.find(broker.identity.name);
+  SilenceEvidence evidence{.broker = broker.identity,
+                           .address = broker.link->address(),
+                           .mode = mode == options_.modes.end() ? options_.mode : mode->second,
+                           .tcp = tcp,
+                           .own_generation = key_.generation,
+                           .listed_generations = listed_generations(),
+                           .clock_error = known_clock_error(),
+                           .tcp_source = {},
+                           .udp_source = {}};
+  // One broker's view of both: two brokers may be reached over different links or families.
+  for (const auto& each : brokers_) {
+    const bool comparable = each->tcp_source && each->udp_source && each->tcp_source->is_v4() == each->udp_source->is_v4();
+    if (!comparable || (evidence.tcp_source && each.get() != &broker)) continue;
+    evidence.tcp_source = each->tcp_source;
+    evidence.udp_source = each->udp_source;
   }
+  return evidence;
+}
+
+// The clients' view of a roster lists no clients.
+std::optional<std::vector<std::uint16_t>> SiteSignaling::listed_generations() const {
+  if (options_.view != RosterView::kFull) return std::nullopt;
+  std::vector<std::uint16_t> generations;
+  if (const RosterDevice* self = roster().find(credentials_.identity())) {
+    for (const SpaPublicKey& key : self->spa_keys) generations.push_back(key.generation);
+  }
+  return generations;
+}
+
+// Since a broker was met the calendar must have gone as far as the time since boot has; else somebody set it. Before
+// that: a roster from the future says that this device's clock is behind, by at least as much.
+std::optional<std::chrono::milliseconds> SiteSignaling::known_clock_error() const {
+  if (met_) {
+    const spa::HostTime host = spa::SystemHostClock().read();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(host.boot - met_->boot) - (host.wall - met_->wall);
+  }
+  const auto behind = roster().issued_at - wall_now();
+  return behind > std::chrono::milliseconds(0) ? std::optional(behind) : std::nullopt;
 }
 
 void SiteSignaling::send_knocks(Instant now) {
@@ -203,7 +257,10 @@ void SiteSignaling::on_signal(Instant now, SignalLink& link, const SignalEvent& 
     return on_stun_credentials(now, *broker, *credentials);
   }
   if (const auto* received = std::get_if<RosterReceived>(&event)) return on_roster_document(now, *broker, *received);
-  if (std::holds_alternative<SignalConnected>(event)) {
+  if (const auto* connected = std::get_if<SignalConnected>(&event)) {
+    broker->tcp_source = connected->welcome.observed.ip;
+    met_ = spa::SystemHostClock().read();
+    broker->silence.reset();
     broker->knocks->stop();
     options_.log(LogLevel::kInfo, "natt.signal.connected broker=" + broker->identity.uri() +
                                       " address=" + link.address().to_string());
@@ -272,6 +329,7 @@ void SiteSignaling::note_stun(const StunReport& report) {
   Broker* broker = find(report.broker);
   if (broker == nullptr) return;
   broker->mapped = report.mapped;
+  if (report.mapped) broker->udp_source = report.mapped->ip;
   broker->stun_error = report.error;
 }
 
@@ -279,7 +337,7 @@ std::vector<SiteSignaling::BrokerState> SiteSignaling::states() const {
   std::vector<BrokerState> states;
   for (const auto& broker : brokers_) {
     states.push_back({broker->identity, broker->link->address(), broker->link->connected(),
-                      broker->link->last_error(), broker->mapped, broker->stun_error});
+                      broker->link->last_error(), broker->silence, broker->mapped, broker->stun_error});
   }
   return states;
 }

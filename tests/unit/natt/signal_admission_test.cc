@@ -2,6 +2,7 @@
 #include <natt/signal_admission.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "support/signal_world.h"
 
@@ -153,17 +154,147 @@ TEST_CASE("admission: a relay join is handed over with its token and never reach
 TEST_CASE("admission: the table is bounded, and failed connections make room first", "[natt][signal]") {
   SignalWorld world({"hq"});
   spa::VerifierGroup none;
-  SignalAdmission admission({.max_pending = 3}, none, world.random);
+  SignalAdmission admission({.max_pending = 3}, none, world.grants, world.random);
   const SocketAddress remote = *SocketAddress::parse("203.0.113.5:1");
   for (const std::uint64_t id : {1u, 2u, 3u}) REQUIRE(admission.handle_accepted(world.now, {id}, remote));
-
-  CHECK_FALSE(admission.handle_accepted(world.now, {4}, remote));
   admission.handle_bytes(world.now, world.wall, {2}, as_bytes("nonsense"));
-  CHECK(admission.handle_accepted(world.now, {5}, remote));
-  CHECK(std::get<CloseConnection>(*admission.poll_event()).channel == ChannelId{2});
-  CHECK_FALSE(admission.handle_accepted(world.now, {6}, remote));
-  admission.handle_disconnected({1});
-  CHECK(admission.handle_accepted(world.now, {7}, remote));
-  CHECK(admission.stats().overflow == 3);
+
+  CHECK(admission.handle_accepted(world.now, {4}, remote));
+  const auto failed = std::get<CloseConnection>(*admission.poll_event());
+  CHECK(failed.channel == ChannelId{2});
+  CHECK(failed.at_once);
+  // Nobody has failed: the oldest that has shown no frame goes.
+  CHECK(admission.handle_accepted(world.now + 1ms, {5}, remote));
+  CHECK(std::get<CloseConnection>(*admission.poll_event()).channel == ChannelId{1});
+  admission.handle_disconnected({3});
+  CHECK(admission.handle_accepted(world.now + 2ms, {6}, remote));
   CHECK_FALSE(admission.poll_event());
+  CHECK(admission.stats().overflow == 2);
+  CHECK(admission.stats().pending == 3);
+}
+
+TEST_CASE("admission: a flood of mute connections does not push out one that shows a frame", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ByteBuffer flight = *alice.client->first_flight(world.wall);
+  const SocketAddress remote = *SocketAddress::parse("203.0.113.5:1");
+  auto& admission = *world.admission;
+  REQUIRE(admission.handle_accepted(world.now, {900'000}, remote));
+  admission.handle_bytes(world.now, world.wall, {900'000}, ByteView(flight).first(flight.size() - 1));
+  for (std::uint64_t id = 1; id <= 10'000; ++id) {
+    CHECK(admission.handle_accepted(world.now, {100'000 + id}, remote));
+  }
+  CHECK(admission.stats().pending == SignalAdmissionOptions{}.max_pending);
+  while (const auto event = admission.poll_event()) CHECK(std::get<CloseConnection>(*event).at_once);
+
+  admission.handle_bytes(world.now, world.wall, {900'000}, ByteView(flight).last(1));
+
+  CHECK(std::get<Admitted>(*admission.poll_event()).channel == ChannelId{900'000});
+}
+
+namespace {
+
+// A broker in mode udp-tcp, and what its UDP side would tell it.
+struct UdpTcpWorld : SignalWorld {
+  UdpTcpWorld() : SignalWorld({"hq"}) { admission->set_wants_knock(now, true); }
+  void knock(const Identity& who, const SocketAddress& from) {
+    const spa::Grant grant{.identity = &who, .device = spa::DeviceId::of(who),
+                           .flags = spa::kFlagTcpWanted | spa::kFlagUdpWanted};
+    grants.on_knock(now, grant, from);
+    admission->handle_knock(now, grant.device, from.ip);
+    run();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("admission: in mode udp-tcp a hello without a knock gets no octet", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  world.open(alice, *alice.client->first_flight(world.wall));
+  world.advance(3s);
+
+  check_silent(world, alice.channel);
+  CHECK_FALSE(alice.is_open());
+  CHECK(world.admission->stats().rejected_knock == 1);
+  REQUIRE(world.knocks_missing.size() == 1);
+  CHECK(world.knocks_missing[0].identity == alice.identity);
+  CHECK_FALSE(world.knocks_missing[0].knocked_from);
+  // From here on it is like any failure: a late knock opens nothing, the end comes at a random time.
+  world.knock(alice.identity, SignalWorld::kPeerAddress);
+  check_silent(world, alice.channel);
+  world.advance(26s);
+  CHECK_FALSE(world.refused.contains(alice.channel));
+  world.advance(65s);
+  CHECK(world.refused.contains(alice.channel));
+}
+
+TEST_CASE("admission: in mode udp-tcp the knock may come before or after the hello", "[natt][signal][door]") {
+  const bool before = GENERATE(true, false);
+  CAPTURE(before);
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  if (before) world.knock(alice.identity, SignalWorld::kPeerAddress);
+  world.open(alice, *alice.client->first_flight(world.wall));
+  if (!before) {
+    check_silent(world, alice.channel);
+    world.advance(2500ms);
+    world.knock(alice.identity, SignalWorld::kPeerAddress);
+  }
+  CHECK(alice.is_open());
+  CHECK(world.grants.stats().redeemed == 1);
+}
+
+TEST_CASE("admission: a knock of somebody else, or from elsewhere, opens nothing", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  SignalPeer& bob = world.prepare(Role::kClient, "bob");
+  world.knock(bob.identity, SignalWorld::kPeerAddress);
+  world.knock(alice.identity, *SocketAddress::parse("192.0.2.77:1"));
+  world.open(alice, *alice.client->first_flight(world.wall));
+  world.advance(4s);
+
+  check_silent(world, alice.channel);
+  REQUIRE(world.knocks_missing.size() == 1);
+  CHECK(world.knocks_missing[0].knocked_from == IpAddress::parse("192.0.2.77"));
+}
+
+TEST_CASE("admission: a knock is no help to somebody without a hello", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const ChannelId neighbour = world.open_raw(as_bytes("\x16\x03\x01 something else"));
+  world.knock(alice.identity, SignalWorld::kPeerAddress);
+  check_silent(world, neighbour);
+}
+
+TEST_CASE("admission: changing the mode to tcp admits what waits for a knock", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  for (const char* name : {"bob", "carol"}) static_cast<void>(world.pki().device(Role::kClient, name));
+  world.publish();
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  world.open(alice, *alice.client->first_flight(world.wall));
+  check_silent(world, alice.channel);
+
+  world.admission->set_wants_knock(world.now, false);
+  world.run();
+
+  CHECK(alice.is_open());
+  SignalPeer& bob = world.connect(Role::kClient, "bob");
+  CHECK(bob.is_open());
+  world.admission->set_wants_knock(world.now, true);
+  SignalPeer& carol = world.connect(Role::kClient, "carol");
+  CHECK_FALSE(carol.is_open());
+  world.knock(carol.identity, SignalWorld::kPeerAddress);
+  CHECK(carol.is_open());
+}
+
+TEST_CASE("admission: a connection that leaves while its hello is held leaves nothing", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  world.open(alice, *alice.client->first_flight(world.wall));
+  world.admission->handle_disconnected(alice.channel);
+  world.knock(alice.identity, SignalWorld::kPeerAddress);
+  CHECK_FALSE(alice.is_open());
+  CHECK(world.admission->stats().pending == 0);
+  CHECK_FALSE(world.admission->next_deadline());
 }

@@ -11,6 +11,7 @@
 // Resource type on the embedder's loop and its thread; loop and random outlive it. After the
 // destructor has returned no callback runs; the loop has to run once more to free handles.
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,12 +24,14 @@
 #include <natt/relay_server.h>
 #include <natt/retired_keys.h>
 #include <natt/roster_store.h>
+#include <natt/signal_admission.h>
 #include <natt/signal_hub.h>
 #include <natt/spa/dns_suffix.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/verifier.h>
 #include <natt/stun_server.h>
 #include <natt/uv/roster_updater.h>
+#include <natt/tcp_door_plan.h>
 
 struct uv_loop_s;
 
@@ -39,6 +42,9 @@ struct BrokerSiteOptions {
   std::vector<spa::KeyPair> spa_keys;  // newest first
   spa::SitePsk psk;
   SignedRoster roster;
+  // The file that remembers accepted knocks over a restart; of this broker in this site alone. Empty: a frame that a
+  // former run accepted may be accepted once more within the lead of its sender's clock.
+  std::filesystem::path replay_journal;
   RetiredKeys retired;  // of a former run
 };
 
@@ -48,6 +54,9 @@ struct BrokerOptions {
   std::uint16_t dns_port = 53;  // UDP: knocks as DNS queries, and the second STUN port; 0: none
   // What those queries may end in, besides each site's own suffix.
   std::optional<spa::DnsSuffix> dns_suffix;
+  // `[spa] mode` and `tcp_visibility` (absent: the strongest that mode and host allow); set_tcp_policy() changes them.
+  SpaMode mode = SpaMode::kUdpTcp;
+  std::optional<TcpVisibility> tcp_visibility;
   // Persisted by the program, so that relayed sessions survive a restart.
   RelayKey relay_key;
   RelayServerOptions relay;
@@ -80,6 +89,17 @@ struct BrokerSiteState {
   spa::VerifierStats spa;
 };
 
+// The TCP port, as its operator sees it.
+struct BrokerDoorState {
+  SpaMode mode = SpaMode::kUdpTcp;
+  TcpDoorPlan plan;
+  SignalAdmissionStats connections;
+  AddressGrantsStats grants;
+  std::size_t live_grants = 0;
+  // Members whose connections lack a UDP knock (mode udp-tcp), of the last minutes.
+  std::vector<KnockMissing> knocks_missing;
+};
+
 // A gateway or client of a site, as far as signaling goes.
 struct BrokerPeerState {
   Identity identity;
@@ -106,6 +126,8 @@ class Broker {
                                          std::vector<spa::KeyPair> spa_keys);
   // natt/relaySessionsThreshold and natt/relayThroughputBitsPerSecondThreshold.
   void set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second);
+  // After a reload. What waits for a knock that is no longer wanted is let in. kIo: the kernel gate could not follow.
+  [[nodiscard]] Result<void> set_tcp_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> visibility);
   void drain(Instant now, std::chrono::milliseconds within);
   [[nodiscard]] bool is_drained() const;
 
@@ -119,6 +141,7 @@ class Broker {
   [[nodiscard]] const RelayStats& relay_stats() const;
   [[nodiscard]] const StunServer::Stats& stun_stats() const;
   [[nodiscard]] const SignalHubStats& signal_stats() const;
+  [[nodiscard]] BrokerDoorState door(Instant now) const;
   // The documents to persist: the newest accepted of each site.
   [[nodiscard]] const SignedRoster* roster(const std::string& site) const;
 

@@ -26,6 +26,8 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
     virtual ~Listener() = default;
     // In the order they happened. May give commands to the hub; flush() follows by itself.
     virtual void on_hub_event(Instant now, const HubEvent& event) = 0;
+    // A member's connection lacks its UDP knock, and stays unanswered for it.
+    virtual void on_knock_missing(Instant now, const KnockMissing& missing) = 0;
     // A relay leg wants to join over TCP: the connection is the listener's from now on.
     virtual void on_relay_join(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) = 0;
   };
@@ -37,10 +39,12 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
   SignalServer(const SignalServer&) = delete;
   SignalServer& operator=(const SignalServer&) = delete;
 
-  // After commands to the hub from outside: writes, closes, delivers events, re-arms the timer.
+  // After commands to hub or admission from outside: writes, closes, delivers events, re-arms the timer.
   void flush(Instant now);
 
   [[nodiscard]] SocketAddress local_address() const { return acceptor_->local_address(); }
+  // Of the listening socket, for socket filters. Owned by this object.
+  [[nodiscard]] int descriptor() const { return acceptor_->descriptor(); }
   [[nodiscard]] std::size_t connection_count() const { return channels_.size(); }
 
  private:
@@ -55,6 +59,7 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
   void on_channel_gone(Instant now, ChannelId id);
   void handle_admission_event(Instant now, AdmissionEvent event);
   void handle_admitted(Instant now, Admitted admitted);
+  void close_silently(Instant now, const CloseConnection& close);
   void close_politely(Instant now, ChannelId id);
   void write_output(Channel& channel);
   [[nodiscard]] bool drain_once(Instant now);

@@ -15,6 +15,7 @@
 #include <natt/credentials.h>
 #include <natt/endpoint.h>
 #include <natt/roster_store.h>
+#include <natt/spa/host_clock.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/knock_schedule.h>
 #include <natt/spa/knocker.h>
@@ -47,6 +48,10 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::uint64_t features = kFeatureRelayUdp;
     std::uint64_t boot_id = 0;
     std::string software;
+    // What the device's file says of each broker's `[spa] mode`, for diagnosis only: everything that either mode needs
+    // is sent anyway.
+    SpaMode mode = SpaMode::kUdpTcp;
+    std::map<std::string, SpaMode> modes;  // by broker name, where it differs
     // Of the knock over DNS; absent: the site's own.
     std::optional<spa::DnsSuffix> dns_suffix;
     LogSink log;
@@ -57,6 +62,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     SocketAddress address;
     bool connected = false;
     std::optional<Error> error;
+    // Why it may be silent; absent while it answers.
+    std::optional<SilenceDiagnosis> silence;
     std::optional<SocketAddress> mapped;
     std::optional<Error> stun_error;
   };
@@ -103,6 +110,10 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::unique_ptr<spa::Knocker> knocker;
     std::unique_ptr<spa::KnockSchedule> knocks;
     std::unique_ptr<SignalLink> link;
+    std::optional<SilenceDiagnosis> silence;
+    // This device as this broker saw it last; kept when the channel is lost, for the diagnosis.
+    std::optional<IpAddress> tcp_source;
+    std::optional<IpAddress> udp_source;
     std::optional<Instant> renew_stun_at;
     std::optional<SocketAddress> mapped;
     std::optional<Error> stun_error;
@@ -110,7 +121,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
 
   SiteSignaling(uv_loop_s& loop, Options options, const Credentials& credentials, const SpaOwnKey& key,
                 const spa::SitePsk& psk, EndpointDriver& driver, Random& random, Listener& listener);
-  void on_attempt(Instant now, SignalLink& link) override;
+  [[nodiscard]] std::optional<spa::KnockId> on_attempt(Instant now, SignalLink& link) override;
+  void on_silence(Instant now, SignalLink& link, SilenceEvidence::Tcp tcp) override;
   void on_signal(Instant now, SignalLink& link, const SignalEvent& event) override;
   [[nodiscard]] std::uint64_t roster_number() const override { return store_.number(); }
   void on_timer(Instant now) override;
@@ -127,6 +139,9 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   void send_knocks(Instant now);
   void send_knock(const Broker& broker, spa::KnockDatagram knock);
   void rearm();
+  [[nodiscard]] SilenceEvidence evidence_for(const Broker& broker, SilenceEvidence::Tcp tcp) const;
+  [[nodiscard]] std::optional<std::vector<std::uint16_t>> listed_generations() const;
+  [[nodiscard]] std::optional<std::chrono::milliseconds> known_clock_error() const;
   [[nodiscard]] bool is_address_of(const Identity& broker, const IpAddress& ip) const;
 
   uv_loop_s& loop_;
@@ -143,6 +158,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   std::vector<std::unique_ptr<Broker>> brokers_;
   std::vector<std::unique_ptr<Broker>> retired_;
   std::uint32_t next_index_ = 0;
+  // When a broker was last met: knocks are stamped with its time from then on.
+  std::optional<spa::HostTime> met_;
   bool started_ = false;
 };
 

@@ -45,6 +45,10 @@ class TcpConnection {
     IpAddress from;
     // Linux alone would try for two minutes.
     Duration timeout = std::chrono::seconds(10);
+    // What the connection begins with, as much of it inside the SYN as fits one packet (RFC 7413 without a cookie:
+    // TCP_FASTOPEN_NO_COOKIE), the rest behind it. A server without Fast Open gets all of it after the handshake;
+    // a kernel that refuses sends a plain SYN. Needed during the call only.
+    ByteView in_syn = {};
   };
 
   // `loop` and `listener` outlive the connection. Fails at once with kIo or kUnavailable (no route, no descriptors);

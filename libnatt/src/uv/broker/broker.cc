@@ -11,6 +11,7 @@
 #include "src/uv/broker/broker_udp.h"
 #include "src/uv/broker/session_table.h"
 #include "src/uv/broker/stun_issuer.h"
+#include "src/uv/broker/tcp_door.h"
 
 namespace natt::uv {
 namespace {
@@ -31,7 +32,10 @@ RefusalReason refusal_of(const Error& error) {
 }  // namespace
 
 // Whom a candidate list may name is decided by where this broker's STUN saw the device.
-class Broker::Impl final : public SignalServer::Listener, public Timer::Listener, public SeenAddresses {
+class Broker::Impl final : public SignalServer::Listener,
+                           public KnockListener,
+                           public Timer::Listener,
+                           public SeenAddresses {
  public:
   Impl(uv_loop_s& loop, BrokerOptions options, Random& random)
       : options_(std::move(options)),
@@ -40,7 +44,8 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
         stun_(stun_options(options_, stun_key_)),
         issuer_(stun_, stun_key_, random),
         relay_(options_.relay, options_.relay_key, random),
-        admission_({.port = options_.port, .log = options_.log}, verifiers_, random),
+        admission_({.port = options_.port, .log = options_.log}, verifiers_, grants_, random),
+        door_(admission_, grants_, nullptr, options_.log),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
         timer_(loop, *this) {}
 
@@ -52,6 +57,8 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
   void drain(Instant now, std::chrono::milliseconds within);
 
   void on_hub_event(Instant now, const HubEvent& event) override;
+  void on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) override;
+  void on_knock_missing(Instant now, const KnockMissing& missing) override { door_.handle_knock_missing(now, missing); }
   void on_relay_join(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) override;
   void on_timer(Instant now) override;
   [[nodiscard]] std::vector<IpAddress> seen_addresses(Instant now, const Identity& device) const override {
@@ -69,7 +76,9 @@ class Broker::Impl final : public SignalServer::Listener, public Timer::Listener
   RelayServer relay_;
   spa::VerifierGroup verifiers_;
   std::map<std::string, std::unique_ptr<BrokerSite>> sites_;
+  AddressGrants grants_;
   SignalAdmission admission_;
+  TcpDoor door_;
   SignalHub hub_;
   SessionTable sessions_;
   std::map<Identity, SocketAddress> online_;
@@ -137,13 +146,16 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
                              {.address = options_.address,
                               .port = options_.port,
                               .dns_port = options_.dns_port,
-                              .dns_suffixes = std::move(dns_suffixes)},
+                              .dns_suffixes = std::move(dns_suffixes),
+                              .knocks = this},
                              stun_, relay_, verifiers_);
   if (!udp) return tl::unexpected(udp.error());
   udp_ = std::move(*udp);
+  if (auto set = door_.set_policy(now(), options_.mode, options_.tcp_visibility); !set) return set;
   auto tcp = SignalServer::open(loop, {.bind = {options_.address, udp_->port()}}, admission_, hub_, *this);
   if (!tcp) return tl::unexpected(tcp.error());
   tcp_ = std::move(*tcp);
+  door_.set_listener(tcp_->descriptor());
   arm_timer();
   return {};
 }
@@ -184,8 +196,13 @@ void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
   if (const auto* revoked = std::get_if<DeviceRevoked>(&event)) end_device(revoked->identity);
 }
 
+void Broker::Impl::on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) {
+  door_.on_knock(now, grant, source);
+  if (tcp_) tcp_->flush(now);
+}
+
 void Broker::Impl::on_opened(Instant now, const ChannelOpened& opened) {
-  static_cast<void>(now);
+  door_.handle_opened(now, opened.identity, opened.remote.ip);
   options_.log(LogLevel::kInfo, "natt.signal.opened device=" + opened.identity.uri() +
                                     " remote=" + opened.remote.to_string());
   online_[opened.identity] = opened.remote;
@@ -291,6 +308,7 @@ void Broker::Impl::end_device(const Identity& identity) {
   options_.log(LogLevel::kInfo, "natt.broker.revoked device=" + identity.uri());
   relay_.revoke(identity, wall_now());
   issuer_.revoke(identity);
+  door_.remove_device(identity);
   sessions_.remove_device(identity);
   online_.erase(identity);
   if (udp_) udp_->flush();
@@ -387,6 +405,11 @@ void Broker::set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per
   impl_->relay_.set_thresholds(sessions, bits_per_second);
 }
 void Broker::drain(Instant now, std::chrono::milliseconds within) { impl_->drain(now, within); }
+Result<void> Broker::set_tcp_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> visibility) {
+  auto set = impl_->door_.set_policy(now, mode, visibility);
+  impl_->tcp_->flush(now);
+  return set;
+}
 bool Broker::is_drained() const { return impl_->hub_.is_drained(); }
 std::uint16_t Broker::port() const { return impl_->udp_->port(); }
 std::vector<BrokerSession> Broker::sessions() const { return impl_->sessions_.list(); }
@@ -395,6 +418,15 @@ RelayLoad Broker::relay_load() const { return impl_->relay_.load(); }
 const RelayStats& Broker::relay_stats() const { return impl_->relay_.stats(); }
 const StunServer::Stats& Broker::stun_stats() const { return impl_->stun_.stats(); }
 const SignalHubStats& Broker::signal_stats() const { return impl_->hub_.stats(); }
+
+BrokerDoorState Broker::door(Instant now) const {
+  return {.mode = impl_->door_.mode(),
+          .plan = impl_->door_.plan(),
+          .connections = impl_->admission_.stats(),
+          .grants = impl_->grants_.stats(),
+          .live_grants = impl_->grants_.size(),
+          .knocks_missing = impl_->door_.missing(now)};
+}
 
 const SignedRoster* Broker::roster(const std::string& site) const {
   const BrokerSite* found = impl_->find_site(site);

@@ -86,6 +86,8 @@ Result<void> SiteClient::Impl::open() {
                                        {.view = RosterView::kClient,
                                         .boot_id = random_.next_u64(),
                                         .software = options_.software,
+                                        .mode = options_.spa_mode,
+                                        .modes = options_.broker_modes,
                                         .dns_suffix = options_.dns_suffix,
                                         .log = options_.log},
                                        options_.credentials, options_.spa_key, options_.psk, options_.roster,

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 
+#include <natt/authority.h>
 #include <natt/errc.h>
 #include <natt/tunnel/uv/packet_pump.h>
 
@@ -119,6 +120,8 @@ Result<void> Gateway::Impl::open_signaling() {
       {.view = RosterView::kFull,
        .boot_id = boot_id_,
        .software = options_.software,
+       .mode = options_.spa_mode,
+       .modes = options_.broker_modes,
        .dns_suffix = options_.dns_suffix,
        .log = options_.log},
       options_.credentials, options_.spa_keys.front(), options_.psk, options_.roster, *driver_, random_, *this);
@@ -132,7 +135,9 @@ Result<void> Gateway::Impl::open_signaling() {
 
 Result<void> Gateway::Impl::open_tunnel() {
   InitialVerifier::Options gate{.gateway = options_.credentials.identity(), .psk = options_.psk,
-                                .accept_from = wall_now(), .policy = policy_};
+                                .replay_journal = options_.replay_journal,
+                                .keys_made = options_.credentials.not_before() + kCertificateBackdating,
+                                .policy = policy_};
   for (const auto& key : options_.spa_keys) gate.keys.push_back(spa::KeyPair::from_secret(key.pair.secret()));
   auto verifier =
       InitialVerifier::make(std::move(gate), signaling_->roster(), driver_->endpoint(), random_, options_.log);
@@ -413,6 +418,7 @@ const Roster& Gateway::roster() const { return impl_->signaling_->roster(); }
 std::vector<SiteSignaling::BrokerState> Gateway::brokers() const { return impl_->signaling_->states(); }
 ServerStats Gateway::tunnel_stats() const { return impl_->server_->stats(); }
 spa::VerifierStats Gateway::spa_stats() const { return impl_->gate_->stats(); }
+std::optional<spa::ReplayStatus> Gateway::replay_status() const { return impl_->gate_->replay_status(); }
 std::size_t Gateway::session_count() const { return impl_->sessions_->size(); }
 std::size_t Gateway::stream_count() const { return impl_->streams_->size(); }
 

@@ -9,6 +9,8 @@
 // outlive it. After the destructor has returned no callback runs; the loop has to run once
 // more to free handles.
 
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +20,7 @@
 #include <natt/race.h>
 #include <natt/roster_store.h>
 #include <natt/spa/keys.h>
+#include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
 #include <natt/tunnel/server.h>
 #include <natt/tunnel/uv/gateway_policy.h>
@@ -40,10 +43,15 @@ struct GatewayOptions {
   std::vector<natt::uv::SpaOwnKey> spa_keys;  // newest first
   spa::SitePsk psk;
   SignedRoster roster;
+  // As natt::uv::BrokerSiteOptions::replay_journal.
+  std::filesystem::path replay_journal;
   GatewayTunOptions tun;
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
   std::string software;
+  // What is known of the brokers' `[spa] mode`: for diagnosis, whatever either mode needs is sent.
+  SpaMode spa_mode = SpaMode::kUdpTcp;
+  std::map<std::string, SpaMode> broker_modes;  // of brokers that differ, by name
   // Of knocks over DNS, as the brokers have it; absent: the site's own.
   std::optional<spa::DnsSuffix> dns_suffix;
   LogSink log;
@@ -92,6 +100,8 @@ class Gateway {
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] ServerStats tunnel_stats() const;
   [[nodiscard]] spa::VerifierStats spa_stats() const;
+  // Absent: no journal was asked for.
+  [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const;
   // Sessions that signaling has set up and whose tunnel has not come or is running.
   [[nodiscard]] std::size_t session_count() const;
   [[nodiscard]] std::size_t stream_count() const;

@@ -43,6 +43,9 @@ struct SiteClientOptions {
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
   std::string software;
+  // What is known of the brokers' `[spa] mode`: for diagnosis, whatever either mode needs is sent.
+  SpaMode spa_mode = SpaMode::kUdpTcp;
+  std::map<std::string, SpaMode> broker_modes;  // of brokers that differ, by name
   // Of knocks over DNS, as the brokers have it; absent: the site's own.
   std::optional<spa::DnsSuffix> dns_suffix;
   LogSink log;

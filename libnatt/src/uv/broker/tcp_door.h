@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A broker's TCP policy at work: puts the operator's mode and visibility into force on
+// admission and kernel gate, lets UDP knocks open what they open, and remembers for the
+// operator which members knock over UDP from elsewhere. Reloadable.
+//
+// Resource type; admission, grants and gate outlive it.
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include <natt/address_grants.h>
+#include <natt/signal_admission.h>
+#include <natt/spa/kernel_gate.h>
+#include <natt/tcp_door_plan.h>
+
+namespace natt::uv {
+
+class TcpDoor final : public KnockListener {
+ public:
+  // Members told of in health at a time; further ones replace the oldest.
+  static constexpr std::size_t kMaxMissing = 64;
+  // One log line per member within it; health forgets it afterwards.
+  static constexpr Duration kMissingTime = std::chrono::minutes(10);
+
+  // No gate: null.
+  TcpDoor(SignalAdmission& admission, AddressGrants& grants, spa::KernelGate* gate, LogSink log);
+  ~TcpDoor() override = default;
+  TcpDoor(const TcpDoor&) = delete;
+  TcpDoor& operator=(const TcpDoor&) = delete;
+
+  // The first time before there is a listener, again after a reload. kIo when the gate could not be put on the listener,
+  // which then is as visible as before.
+  [[nodiscard]] Result<void> set_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> wanted);
+  // The socket that policy changes act on.
+  void set_listener(int descriptor) { listener_ = descriptor; }
+
+  void on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) override;
+  void handle_knock_missing(Instant now, const KnockMissing& missing);
+  // A member's channel is open.
+  void handle_opened(Instant now, const Identity& identity, const IpAddress& source);
+  void remove_device(const Identity& identity);
+
+  [[nodiscard]] SpaMode mode() const { return mode_; }
+  [[nodiscard]] const TcpDoorPlan& plan() const { return plan_; }
+  // What the gate does with SYNs; absent: there is none on the listener.
+  [[nodiscard]] std::optional<spa::GateSocket> gate_socket() const;
+  [[nodiscard]] std::vector<KnockMissing> missing(Instant now) const;
+
+ private:
+  struct Missing {
+    KnockMissing report;
+    Instant since{};
+  };
+  [[nodiscard]] Result<void> apply_gate();
+
+  SignalAdmission& admission_;
+  AddressGrants& grants_;
+  spa::KernelGate* gate_;
+  LogSink log_;
+  SpaMode mode_ = SpaMode::kUdpTcp;
+  TcpDoorPlan plan_;
+  int listener_ = -1;
+  std::map<Identity, Missing> missing_;
+};
+
+}  // namespace natt::uv

@@ -14,6 +14,16 @@ using nlohmann::json;
 
 std::string text_of(const std::optional<SocketAddress>& address) { return address ? address->to_string() : ""; }
 
+std::string sentence_of(const KnockMissing& missing) {
+  const std::string who = missing.identity.uri() + " connects from " + missing.remote.ip.to_string();
+  if (missing.knocked_from) {
+    return who + " but knocks over UDP from " + missing.knocked_from->to_string() +
+           ": UDP and TCP leave its network with different addresses; set [spa] mode = \"tcp\" on this broker";
+  }
+  return who + " and none of its UDP knocks arrives: let UDP/443 and UDP/53 through, or set [spa] mode = \"tcp\" on "
+               "this broker";
+}
+
 }  // namespace
 
 BrokerApp::BrokerApp(program::EventLoop& loop, config::BrokerConfig config, config::Log& log)
@@ -36,6 +46,8 @@ Result<void> BrokerApp::open() {
                                         .port = config_.listen.port,
                                         .dns_port = config_.listen.dns_port,
                                         .dns_suffix = config_.spa.dns_suffix,
+                                        .mode = config_.spa.mode,
+                                        .tcp_visibility = config_.spa.tcp_visibility,
                                         .relay_key = *key,
                                         .relay = {.log = log_.sink()},
                                         .sites = std::move(*sites),
@@ -104,12 +116,14 @@ void BrokerApp::on_timer(Instant now) {
 }
 
 void BrokerApp::on_reload(Instant now) {
-  static_cast<void>(now);
   const auto config = config::load_broker_config(config_.file);
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
   log_.set_level(config->log.level);
   settings_->reload(config->natt);
   apply_settings();
+  if (auto set = broker_->set_tcp_policy(now, config->spa.mode, config->spa.tcp_visibility); !set) {
+    log_.sink()(LogLevel::kError, "natt.spa.mode_failed reason=\"" + set.error().message + "\"");
+  }
   for (const auto& watch : watches_) watch->reload();
   log_.sink()(LogLevel::kInfo, "natt.reload.done");
 }
@@ -132,6 +146,27 @@ control::Relayed BrokerApp::relayed() const {
   return {.sessions = load.sessions, .data_throughput_bits_per_second = load.bits_per_second};
 }
 
+void BrokerApp::add_door(control::Health& health) const {
+  const natt::uv::BrokerDoorState door = broker_->door(natt::uv::now());
+  if (!door.plan.shortfall.empty()) health.add(control::HealthStatus::kWarning, door.plan.shortfall);
+  for (const KnockMissing& missing : door.knocks_missing) {
+    health.add(control::HealthStatus::kWarning, sentence_of(missing));
+  }
+  const SignalAdmissionStats& tcp = door.connections;
+  health.tcp = {.mode = std::string(to_string(door.mode)),
+                .tcp_visibility = std::string(to_string(door.plan.visibility)),
+                .counters = {{"accepted", tcp.accepted},
+                             {"admitted", tcp.admitted},
+                             {"badShape", tcp.rejected_shape},
+                             {"badFrame", tcp.rejected_verdict},
+                             {"noKnock", tcp.rejected_knock},
+                             {"timedOut", tcp.timed_out},
+                             {"pushedOut", tcp.overflow},
+                             {"unproven", tcp.pending},
+                             {"knocksUsed", door.grants.redeemed},
+                             {"knocksLive", door.live_grants}}};
+}
+
 control::Health BrokerApp::health() const {
   control::Health health;
   const RelayLoad load = broker_->relay_load();
@@ -144,6 +179,7 @@ control::Health BrokerApp::health() const {
     health.add(control::HealthStatus::kWarning,
                "relayed throughput is above natt/relayThroughputBitsPerSecondThreshold: add a broker to the site");
   }
+  add_door(health);
   for (const natt::uv::BrokerSiteState& site : broker_->sites(natt::uv::wall_now())) {
     if (site.roster_stale) {
       health.add(control::HealthStatus::kWarning,
@@ -153,6 +189,7 @@ control::Health BrokerApp::health() const {
       health.add(control::HealthStatus::kWarning,
                  "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
     }
+    health.spa.push_back(control::counters_of(site.name, site.spa));
   }
   return health;
 }

@@ -46,6 +46,7 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   void watch_rosters();
   void add_commands();
   [[nodiscard]] control::Health health() const;
+  void add_door(control::Health& health) const;
   [[nodiscard]] control::Status status() const;
   [[nodiscard]] std::vector<control::Session> sessions() const;
   [[nodiscard]] std::vector<control::Site> sites() const;

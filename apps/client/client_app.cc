@@ -149,6 +149,12 @@ control::Status ClientApp::status() const {
   status.since = since_;
   status.health = health();
   status.connections = connections("");
+  status.brokers.emplace();
+  for (const auto& site : sites_) {
+    for (control::Peer& peer : program::broker_peers(site->client().brokers())) {
+      status.brokers->push_back(std::move(peer));
+    }
+  }
   status.session_counts = control::count(*status.connections);
   status.relayed.sessions = status.session_counts.relayed;
   return status;

@@ -26,6 +26,8 @@ Result<tunnel::uv::SiteClientOptions> client_options(const config::SiteConfig& s
       .stun_keepalive = settings.values().stun_keepalive_interval,
       .probe_prefixes = config.probe_prefixes,
       .software = "natt-client " NATT_VERSION,
+      .spa_mode = config.spa.mode,
+      .broker_modes = config::broker_modes_of(site),
       .dns_suffix = config.spa.dns_suffix,
       .log = log};
   for (const config::GatewayPeer& gateway : site.gateways) {

@@ -9,23 +9,24 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <natt/address.h>
 #include <natt/log.h>
 #include <natt/spa/dns_suffix.h>
+#include <natt/spa_mode.h>
 #include <natt/time.h>
 
 #include "apps/config/site_config.h"
 
 namespace natt::config {
 
-// `[spa] mode`. UDP-TCP: the knock goes out over UDP (and TCP carries its own);
-// TCP: nothing depends on the UDP source address, for ISPs that route UDP and TCP apart.
-enum class SpaMode : std::uint8_t { kUdpTcp, kTcp };
-
-// `[spa] tcp_visibility` (SPA.md 1.4): what an outsider's SYN meets.
-enum class TcpVisibility : std::uint8_t { kSyn, kIp, kOpen };
+// `[spa] mode` and `tcp_visibility`.
+using natt::SpaMode;
+using natt::TcpVisibility;
+[[nodiscard]] std::optional<SpaMode> parse_spa_mode(std::string_view text);
+inline constexpr std::string_view kSpaModeForm = "\"udp-tcp\" or \"tcp\"";
 
 // `[control] socket`: default `<state dir>/control.sock`.
 struct ControlConfig {
@@ -44,6 +45,7 @@ struct LogConfig {
 };
 
 struct SpaConfig {
+  // A broker's own; elsewhere what to believe of brokers that `[[site.broker]] spa_mode` does not name.
   SpaMode mode = SpaMode::kUdpTcp;
   // Absent: the best this host can do. Brokers and gateways only.
   std::optional<TcpVisibility> tcp_visibility;

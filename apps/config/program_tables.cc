@@ -18,12 +18,6 @@ std::optional<LogLevel> parse_level(std::string_view text) {
   return std::nullopt;
 }
 
-std::optional<SpaMode> parse_mode(std::string_view text) {
-  if (text == "udp-tcp") return SpaMode::kUdpTcp;
-  if (text == "tcp") return SpaMode::kTcp;
-  return std::nullopt;
-}
-
 std::optional<TcpVisibility> parse_visibility(std::string_view text) {
   if (text == "syn") return TcpVisibility::kSyn;
   if (text == "ip") return TcpVisibility::kIp;
@@ -87,7 +81,7 @@ SpaConfig read_spa(TableReader& root, HasListener listener) {
   SpaConfig config;
   auto table = root.table("spa");
   if (!table) return config;
-  config.mode = table->parsed("mode", parse_mode, "\"udp-tcp\" or \"tcp\"").value_or(config.mode);
+  config.mode = table->parsed("mode", parse_spa_mode, kSpaModeForm).value_or(config.mode);
   config.dns_suffix =
       table->parsed("dns_suffix", spa::DnsSuffix::parse, "a host name of at most 60 characters without a final dot");
   if (listener == HasListener::kYes) {
@@ -98,6 +92,12 @@ SpaConfig read_spa(TableReader& root, HasListener listener) {
 }
 
 }  // namespace
+
+std::optional<SpaMode> parse_spa_mode(std::string_view text) {
+  if (text == "udp-tcp") return SpaMode::kUdpTcp;
+  if (text == "tcp") return SpaMode::kTcp;
+  return std::nullopt;
+}
 
 ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file, HasListener listener) {
   ProgramConfig config{.file = file, .spa = read_spa(root, listener), .state = read_state(root, file)};

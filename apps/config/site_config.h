@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include <natt/bytes.h>
 #include <natt/identity.h>
 #include <natt/secret.h>
+#include <natt/spa_mode.h>
 
 #include "apps/config/secret_text.h"
 
@@ -36,9 +38,11 @@ struct SpaKey {
 
 struct BrokerPeer {
   Identity identity;
-  std::vector<IpAddress> addresses;  // at least one, in the order to try
+  std::vector<IpAddress> addresses;  // in the order to try; none: the roster's, only `spa_mode` is of interest
   std::uint16_t port = 443;          // UDP and TCP
   std::uint16_t dns_port = 53;       // UDP
+  // This broker's `[spa] mode` where it differs from the file's, for diagnosis.
+  std::optional<SpaMode> spa_mode = {};
 };
 
 struct GatewayPeer {

@@ -96,8 +96,19 @@ Result<void> persist_roster(const RosterStore& store, const std::string& site, c
   return write_file_atomically(persisted_file(site, state_dir), store.documents().serialize());
 }
 
+std::map<std::string, SpaMode> broker_modes_of(const SiteConfig& site) {
+  std::map<std::string, SpaMode> modes;
+  for (const BrokerPeer& broker : site.brokers) {
+    if (broker.spa_mode) modes.emplace(broker.identity.name, *broker.spa_mode);
+  }
+  return modes;
+}
+
 std::vector<BrokerPeer> brokers_of(const SiteConfig& site, const Roster& roster) {
-  std::vector<BrokerPeer> brokers = site.brokers;
+  std::vector<BrokerPeer> brokers;
+  for (const BrokerPeer& named : site.brokers) {
+    if (!named.addresses.empty()) brokers.push_back(named);
+  }
   for (const RosterDevice& device : roster.devices) {
     if (device.identity.role != Role::kBroker || device.addresses.empty() || has(brokers, device.identity)) continue;
     brokers.push_back({device.identity, addresses_of(device), device.addresses.front().port, device.dns_port});

@@ -6,6 +6,7 @@
 // The newest of the file's own, the one beside it and the persisted one wins.
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,8 @@ namespace natt::config {
 [[nodiscard]] Result<void> persist_roster(const RosterStore& store, const std::string& site,
                                           const std::filesystem::path& state_dir);
 
+// Of `[[site.broker]]` entries with a mode, by name.
+[[nodiscard]] std::map<std::string, SpaMode> broker_modes_of(const SiteConfig& site);
 // Brokers and gateways to talk to: the roster's, except where the configuration names its own
 // addresses for one.
 [[nodiscard]] std::vector<BrokerPeer> brokers_of(const SiteConfig& site, const Roster& roster);

@@ -83,10 +83,11 @@ std::optional<IpAddress> parse_peer_address(std::string_view text) {
 BrokerPeer read_broker(TableReader& table, const std::string& site) {
   BrokerPeer broker;
   table.require("name");
-  table.require("address");
+  broker.spa_mode = table.parsed("spa_mode", parse_spa_mode, kSpaModeForm);
+  if (!broker.spa_mode) table.require("address");
   broker.identity = {site, Role::kBroker, table.parsed("name", parse_name, kNameForm).value_or("")};
   broker.addresses = table.parsed_list("address", kMaxAddressesPerPeer, parse_peer_address, "IP addresses");
-  if (broker.addresses.empty()) table.complain("address", "needs at least one IP address");
+  if (broker.addresses.empty() && (!broker.spa_mode || table.has("address"))) table.complain("address", "needs at least one IP address");
   broker.port = read_port(table, "port", broker.port, 1);
   broker.dns_port = read_port(table, "dns_port", broker.dns_port, 0);
   table.finish();

@@ -58,8 +58,38 @@ void to_json(nlohmann::json& json, const Relayed& relayed) {
   json = {{"sessions", relayed.sessions}, {"dataThroughputBitsPerSecond", relayed.data_throughput_bits_per_second}};
 }
 
+namespace {
+
+nlohmann::json numbers_json(const std::vector<std::pair<std::string, std::uint64_t>>& numbers) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const auto& [name, number] : numbers) json[name] = number;
+  return json;
+}
+
+}  // namespace
+
+SpaCounters counters_of(const std::string& site, const spa::VerifierStats& stats) {
+  SpaCounters counters{.site = site, .granted = stats.granted, .drops = {}, .devices = stats.devices,
+                       .nonces = stats.nonces};
+  for (std::size_t i = 0; i < spa::kDropReasonCount; ++i) {
+    counters.drops.emplace_back(spa::to_string(static_cast<spa::DropReason>(i)), stats.drops[i]);
+  }
+  return counters;
+}
+
+void to_json(nlohmann::json& json, const SpaCounters& counters) {
+  json = {{"site", counters.site},       {"granted", counters.granted}, {"dropped", numbers_json(counters.drops)},
+          {"devices", counters.devices}, {"nonces", counters.nonces}};
+}
+
+void to_json(nlohmann::json& json, const TcpDoor& door) {
+  json = {{"mode", door.mode}, {"tcpVisibility", door.tcp_visibility}, {"connections", numbers_json(door.counters)}};
+}
+
 void to_json(nlohmann::json& json, const Health& health) {
   json = {{"status", to_string(health.status)}, {"details", health.details}};
+  if (!health.spa.empty()) json["spa"] = health.spa;
+  if (health.tcp) json["tcp"] = *health.tcp;
 }
 
 void to_json(nlohmann::json& json, const Session& session) {
@@ -80,6 +110,7 @@ void to_json(nlohmann::json& json, const Session& session) {
 void to_json(nlohmann::json& json, const Peer& peer) {
   json = {{"name", peer.name}, {"role", peer.role}, {"state", peer.state}, {"address", peer.address}};
   if (!peer.detail.empty()) json["detail"] = peer.detail;
+  if (!peer.cause.empty()) json["cause"] = peer.cause;
   put_time(json, "since", peer.since);
 }
 
@@ -109,6 +140,7 @@ void to_json(nlohmann::json& json, const Status& status) {
           {"since", utc_text(status.since)}, {"health", status.health},   {"sessionCounts", status.session_counts},
           {"relayed", status.relayed}};
   if (status.connections) json["connections"] = *status.connections;
+  if (status.brokers) json["brokers"] = *status.brokers;
 }
 
 nlohmann::json sites_json(const std::vector<Site>& sites) { return {{"sites", sites}}; }

@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include <natt/race.h>
+#include <natt/spa/verifier.h>
 #include <natt/time.h>
 
 namespace natt::control {
@@ -34,10 +36,29 @@ struct Relayed {
   std::uint64_t data_throughput_bits_per_second = 0;  // mean of the last 10 minutes
 };
 
+// What SPA has done for strangers and members: one site's verifier.
+struct SpaCounters {
+  std::string site;
+  std::uint64_t granted = 0;
+  std::vector<std::pair<std::string, std::uint64_t>> drops;  // by reason, zero ones too
+  std::size_t devices = 0;
+  std::size_t nonces = 0;
+};
+[[nodiscard]] SpaCounters counters_of(const std::string& site, const spa::VerifierStats& stats);
+
+// A broker's TCP port.
+struct TcpDoor {
+  std::string mode;            // in force: "udp-tcp", "tcp"
+  std::string tcp_visibility;  // "syn", "ip", "open"
+  std::vector<std::pair<std::string, std::uint64_t>> counters;
+};
+
 // `nattctl health`. The worst detail decides the status.
 struct Health {
   HealthStatus status = HealthStatus::kHealthy;
   std::vector<std::string> details;  // one sentence each, with what to do
+  std::vector<SpaCounters> spa;      // brokers and gateways
+  std::optional<TcpDoor> tcp;        // brokers
   void add(HealthStatus severity, std::string detail);
 };
 
@@ -66,6 +87,7 @@ struct Peer {
   std::string state;  // "connected", "connecting", "disconnected"
   std::string address;
   std::string detail;  // why it is not connected
+  std::string cause;   // of its silence, in one word (natt/knock_diagnosis.h); brokers only
   std::optional<WallTime> since;
 };
 
@@ -102,10 +124,14 @@ struct Status {
   Relayed relayed;
   // Tunnels: `connections` at the client, left out of the other programs' status.
   std::optional<std::vector<Session>> connections;
+  // Brokers as clients and gateways see them; left out of a broker's status.
+  std::optional<std::vector<Peer>> brokers;
 };
 
 void to_json(nlohmann::json& json, const SessionCounts& counts);
 void to_json(nlohmann::json& json, const Relayed& relayed);
+void to_json(nlohmann::json& json, const SpaCounters& counters);
+void to_json(nlohmann::json& json, const TcpDoor& door);
 void to_json(nlohmann::json& json, const Health& health);
 void to_json(nlohmann::json& json, const Session& session);
 void to_json(nlohmann::json& json, const Peer& peer);

@@ -60,6 +60,8 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() const {
                                      .stun_keepalive = settings_->values().stun_keepalive_interval,
                                      .probe_prefixes = config_.probe_prefixes,
                                      .software = "natt-gateway " NATT_VERSION,
+                                     .spa_mode = config_.spa.mode,
+                                     .broker_modes = config::broker_modes_of(config_.site),
                                      .dns_suffix = config_.spa.dns_suffix,
                                      .log = log_.sink()};
   for (const config::SpaKey& key : config_.site.spa_keys) {
@@ -135,6 +137,7 @@ control::Health GatewayApp::health() const {
     health.add(control::HealthStatus::kWarning,
                "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");
   }
+  health.spa.push_back(control::counters_of(config_.site.name, gateway_->spa_stats()));
   return health;
 }
 
@@ -145,6 +148,7 @@ control::Status GatewayApp::status() const {
   status.health = health();
   status.session_counts = control::count(sessions());
   status.relayed = {.sessions = status.session_counts.relayed};
+  status.brokers = program::broker_peers(gateway_->brokers());
   return status;
 }
 

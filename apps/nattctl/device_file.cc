@@ -82,6 +82,16 @@ std::string site_table(const DeviceFile& device, const SiteRecord& site) {
       base64_value(device.secrets.roster));
 }
 
+// Which brokers differ: for whoever connects to them. Behind the site's own keys.
+std::string broker_tables(const DeviceFile& device, const SiteRecord& site) {
+  std::string text;
+  if (device.identity.role == Role::kBroker) return text;
+  for (const auto& [broker, mode] : site.broker_modes) {
+    text += fmt::format("\n[[site.broker]]\nname = \"{}\"\nspa_mode = \"{}\"\n", broker, to_string(mode));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string render_device_file(const DeviceFile& device, const SiteRecord& site) {
@@ -90,11 +100,13 @@ std::string render_device_file(const DeviceFile& device, const SiteRecord& site)
       "# Holds secret keys: keep it 0600. The program reads a changed file again on SIGHUP.\n",
       to_string(device.identity.role), device.identity.name, site.name);
   text += settings_of(device.identity.role);
-  if (site.spa_mode != config::SpaMode::kUdpTcp)
-    text += fmt::format("\n[spa]\nmode = \"{}\"\n", to_string(site.spa_mode));
+  const bool is_broker = device.identity.role == Role::kBroker;
+  const config::SpaMode mode = is_broker ? site.mode_of(device.identity.name) : site.spa_mode;
+  if (mode != config::SpaMode::kUdpTcp) text += fmt::format("\n[spa]\nmode = \"{}\"\n", to_string(mode));
   text += listen_table(device);
   text += entitlement_table(device, site);
   text += site_table(device, site);
+  text += broker_tables(device, site);
   return text;
 }
 

@@ -55,9 +55,10 @@ void add_init(CLI::App& app, CommandLine& line) {
   command->add_option("--client", init.clients, "A client");
   command->add_option("--protocol", init.protocol, "Tunnel protocol, quic or tls")->capture_default_str();
   command->add_option("--spa-mode", init.spa_mode, "udp-tcp or tcp")->capture_default_str();
+  command->add_option("--broker-spa-mode", init.broker_spa_modes, "The mode of one broker, NAME=MODE");
   command->add_option("--allow", init.allow, "What every client may reach, tcp/10.99.0.0/24:1-65535");
   // One value each, so that DIR may stand behind them.
-  for (const char* option : {"--broker", "--gateway", "--client", "--allow"}) {
+  for (const char* option : {"--broker", "--broker-spa-mode", "--gateway", "--client", "--allow"}) {
     command->get_option(option)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   }
   command->callback([&line] { line.run = [&line] { return print(run_init(line.init)); }; });
@@ -74,6 +75,7 @@ void add_enroll(CLI::App& app, CommandLine& line) {
   device->require_option(1);
   command->add_option("--broker-dns-port", enroll.broker_dns_port, "Second UDP port of the broker")
       ->capture_default_str();
+  command->add_option("--spa-mode", enroll.spa_mode, "Mode of the broker, udp-tcp or tcp; default: the site's");
   command->callback([&line] { line.run = [&line] { return print(run_enroll(line.enroll)); }; });
 }
 

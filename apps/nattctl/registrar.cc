@@ -171,6 +171,7 @@ Result<void> Registrar::enroll(const Enrollment& enrollment) {
   listed.identity = identity;
   listed.addresses = enrollment.addresses;
   if (identity.role == Role::kBroker) listed.dns_port = enrollment.dns_port;
+  if (enrollment.spa_mode) record_.broker_modes[identity.name] = *enrollment.spa_mode;
   if (identity.role != Role::kClient)
     listed.mask_key = Secret<16>(std::span<const std::uint8_t, 16>(random_.bytes<16>()));
   roster_.devices.push_back(std::move(listed));
@@ -219,6 +220,7 @@ Result<void> Registrar::renew(const Identity& identity) {
 
 Result<void> Registrar::revoke(const Identity& identity) {
   if (device(identity) == nullptr) return complain(fmt::format("{} is not enrolled", identity.uri()));
+  if (identity.role == Role::kBroker) record_.broker_modes.erase(identity.name);
   std::erase_if(roster_.devices, [&identity](const RosterDevice& each) { return each.identity == identity; });
   const auto is_listed = [this](const CertificateSerial& serial) {
     return std::any_of(roster_.revoked.begin(), roster_.revoked.end(),

@@ -38,6 +38,7 @@ struct Enrollment {
   std::string name;
   std::vector<SocketAddress> addresses;  // brokers: at least one; gateways: the public ones, if any
   std::uint16_t dns_port = 53;           // brokers
+  std::optional<config::SpaMode> spa_mode = {};  // brokers that differ from their site
 };
 
 class Registrar {

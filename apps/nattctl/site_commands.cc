@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/nattctl/site_commands.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
@@ -35,10 +36,25 @@ Result<config::TunnelProtocol> parse_protocol(const std::string& text) {
   return complain(fmt::format("--protocol: \"{}\" is neither quic nor tls", text));
 }
 
-Result<config::SpaMode> parse_mode(const std::string& text) {
-  if (text == "udp-tcp") return config::SpaMode::kUdpTcp;
-  if (text == "tcp") return config::SpaMode::kTcp;
-  return complain(fmt::format("--spa-mode: \"{}\" is neither udp-tcp nor tcp", text));
+Result<config::SpaMode> parse_mode(const std::string& text, std::string_view option = "--spa-mode") {
+  if (const auto mode = config::parse_spa_mode(text)) return *mode;
+  return complain(fmt::format("{}: \"{}\" is neither udp-tcp nor tcp", option, text));
+}
+
+// Only brokers that are made at the same time can be named.
+Result<void> read_broker_modes(const InitArguments& arguments, SiteRecord& record) {
+  for (const std::string& text : arguments.broker_spa_modes) {
+    const std::size_t equals = std::min(text.find('='), text.size());
+    const std::string name = text.substr(0, equals);
+    const auto named = [&name](const std::string& broker) { return broker.starts_with(name + "="); };
+    if (name != arguments.broker_name && std::none_of(arguments.brokers.begin(), arguments.brokers.end(), named)) {
+      return complain(fmt::format("--broker-spa-mode: \"{}\" names no broker of this command", text));
+    }
+    const auto mode = parse_mode(text.substr(std::min(equals + 1, text.size())), "--broker-spa-mode");
+    if (!mode) return tl::unexpected(mode.error());
+    record.broker_modes[name] = *mode;
+  }
+  return {};
 }
 
 Result<SiteRecord> make_record(const InitArguments& arguments, Random& random) {
@@ -55,6 +71,7 @@ Result<SiteRecord> make_record(const InitArguments& arguments, Random& random) {
   const auto mode = parse_mode(arguments.spa_mode);
   if (!mode) return tl::unexpected(mode.error());
   record.spa_mode = *mode;
+  if (auto modes = read_broker_modes(arguments, record); !modes) return tl::unexpected(std::move(modes.error()));
   for (const std::string& text : arguments.allow) {
     auto rule = gateway::parse_rule(text);
     if (!rule) return complain(fmt::format("--allow \"{}\": {}", text, rule.error().message));
@@ -139,6 +156,7 @@ std::string roster_text(const Registrar& registrar, const std::filesystem::path&
 }
 
 Result<Enrollment> enrollment_of(const EnrollArguments& arguments) {
+  if (!arguments.client.empty() && !arguments.spa_mode.empty()) return complain("--spa-mode: goes with --broker");
   if (!arguments.client.empty()) return Enrollment{.role = Role::kClient, .name = arguments.client, .addresses = {}};
   const bool is_gateway = !arguments.gateway.empty();
   auto device =
@@ -149,6 +167,12 @@ Result<Enrollment> enrollment_of(const EnrollArguments& arguments) {
                         .name = std::move(device->name),
                         .addresses = {},
                         .dns_port = arguments.broker_dns_port};
+  if (!arguments.spa_mode.empty() && is_gateway) return complain("--spa-mode: goes with --broker");
+  if (!arguments.spa_mode.empty()) {
+    const auto mode = parse_mode(arguments.spa_mode);
+    if (!mode) return tl::unexpected(mode.error());
+    enrollment.spa_mode = *mode;
+  }
   if (device->address) enrollment.addresses.push_back(*device->address);
   return enrollment;
 }

@@ -26,6 +26,7 @@ struct InitArguments {
   std::vector<std::string> clients;
   std::string protocol = "quic";
   std::string spa_mode = "udp-tcp";
+  std::vector<std::string> broker_spa_modes;  // of single brokers, NAME=MODE
   std::vector<std::string> allow;
 };
 
@@ -36,6 +37,7 @@ struct EnrollArguments {
   std::string gateway;  // NAME or NAME=ADDRESS
   std::string broker;   // NAME=ADDRESS
   std::uint16_t broker_dns_port = 53;
+  std::string spa_mode;  // of the broker; empty: the site's
 };
 
 [[nodiscard]] Result<std::string> run_init(const InitArguments& arguments);

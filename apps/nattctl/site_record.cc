@@ -17,9 +17,12 @@ std::optional<config::TunnelProtocol> parse_protocol(std::string_view text) {
   return text == "tls" ? std::optional(config::TunnelProtocol::kTls) : std::nullopt;
 }
 
-std::optional<config::SpaMode> parse_mode(std::string_view text) {
-  if (text == "udp-tcp") return config::SpaMode::kUdpTcp;
-  return text == "tcp" ? std::optional(config::SpaMode::kTcp) : std::nullopt;
+// "NAME=MODE".
+std::optional<std::pair<std::string, config::SpaMode>> parse_broker_mode(std::string_view text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos || !is_valid_name(text.substr(0, equals))) return std::nullopt;
+  const auto mode = config::parse_spa_mode(text.substr(equals + 1));
+  return mode ? std::optional(std::pair{std::string(text.substr(0, equals)), *mode}) : std::nullopt;
 }
 
 std::optional<Secret<32>> parse_psk(std::string_view text) {
@@ -66,21 +69,22 @@ std::string_view to_string(config::TunnelProtocol protocol) {
   return "unknown";
 }
 
-std::string_view to_string(config::SpaMode mode) {
-  switch (mode) {
-    case config::SpaMode::kUdpTcp: return "udp-tcp";
-    case config::SpaMode::kTcp: return "tcp";
-  }
-  return "unknown";
+config::SpaMode SiteRecord::mode_of(const std::string& broker) const {
+  const auto own = broker_modes.find(broker);
+  return own == broker_modes.end() ? spa_mode : own->second;
 }
 
 std::string SiteRecord::serialize() const {
   std::string rules;
   for (const std::string& rule : allow) rules += fmt::format("{}\"{}\"", rules.empty() ? "" : ", ", rule);
+  std::string modes;
+  for (const auto& [broker, mode] : broker_modes) {
+    modes += fmt::format("{}\"{}={}\"", modes.empty() ? "" : ", ", broker, to_string(mode));
+  }
   return fmt::format(
       "# What nattctl remembers about this site. Holds the site's pre-shared key: keep it 0600.\n"
-      "name = \"{}\"\nprotocol = \"{}\"\nspa_mode = \"{}\"\nfirst_broker = \"{}\"\nallow = [{}]\npsk = \"{}\"\n",
-      name, to_string(protocol), to_string(spa_mode), first_broker, rules, config::base64_encode(psk.view()));
+      "name = \"{}\"\nprotocol = \"{}\"\nspa_mode = \"{}\"\nbroker_modes = [{}]\nfirst_broker = \"{}\"\nallow = [{}]\npsk = \"{}\"\n",
+      name, to_string(protocol), to_string(spa_mode), modes, first_broker, rules, config::base64_encode(psk.view()));
 }
 
 Result<SiteRecord> SiteRecord::parse(std::string_view text, const std::filesystem::path& file) {
@@ -92,7 +96,11 @@ Result<SiteRecord> SiteRecord::parse(std::string_view text, const std::filesyste
   SiteRecord record;
   record.name = root.parsed("name", parse_name, "a site's name").value_or("");
   record.protocol = root.parsed("protocol", parse_protocol, "\"quic\" or \"tls\"").value_or(record.protocol);
-  record.spa_mode = root.parsed("spa_mode", parse_mode, "\"udp-tcp\" or \"tcp\"").value_or(record.spa_mode);
+  record.spa_mode = root.parsed("spa_mode", config::parse_spa_mode, config::kSpaModeForm).value_or(record.spa_mode);
+  for (auto& [broker, mode] : root.parsed_list("broker_modes", config::kMaxPeersPerSite, parse_broker_mode,
+                                               "a broker's name, = and its mode")) {
+    record.broker_modes[broker] = mode;
+  }
   record.first_broker = root.parsed("first_broker", parse_name, "a broker's name").value_or("");
   record.psk = root.parsed("psk", parse_psk, "32 octets in base64").value_or(Secret<32>{});
   record.allow = root.texts("allow", gateway::kMaxRulesPerEntitlement);

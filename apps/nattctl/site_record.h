@@ -5,6 +5,7 @@
 // holds the PSK) and `DIR/certificates`, one line per certificate it ever issued, so
 // that revoking a device can name them. Value types.
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,10 +24,12 @@ struct SiteRecord {
   std::string name;
   config::TunnelProtocol protocol = config::TunnelProtocol::kQuic;
   config::SpaMode spa_mode = config::SpaMode::kUdpTcp;
+  std::map<std::string, config::SpaMode> broker_modes;  // of brokers that differ, by name
   Secret<32> psk;
   std::string first_broker;        // its file is broker.toml, others' broker-NAME.toml
   std::vector<std::string> allow;  // rules that new gateways start with, for every client
 
+  [[nodiscard]] config::SpaMode mode_of(const std::string& broker) const;
   [[nodiscard]] std::string serialize() const;
   // `file` is named in errors.
   [[nodiscard]] static Result<SiteRecord> parse(std::string_view text, const std::filesystem::path& file);
@@ -42,8 +45,7 @@ struct IssuedRecord {
 [[nodiscard]] std::string serialize_ledger(const std::vector<IssuedRecord>& ledger);
 [[nodiscard]] Result<std::vector<IssuedRecord>> parse_ledger(std::string_view text, const std::filesystem::path& file);
 
-// "quic" or "tls"; "udp-tcp" or "tcp".
+// "quic" or "tls".
 [[nodiscard]] std::string_view to_string(config::TunnelProtocol protocol);
-[[nodiscard]] std::string_view to_string(config::SpaMode mode);
 
 }  // namespace natt::ctl

@@ -47,6 +47,35 @@ std::string health_text(const json& health) {
   return text;
 }
 
+// What of the counters is not zero: "unknown_hint 12, replayed 3".
+std::string counters_text(const json& counters) {
+  std::string text;
+  if (!counters.is_object()) return text;
+  for (const auto& [name, number] : counters.items()) {
+    if (number.is_number_unsigned() && number.get<std::uint64_t>() > 0) {
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, plain(number));
+    }
+  }
+  return text.empty() ? "none" : text;
+}
+
+std::string spa_text(const json& health) {
+  std::string text;
+  const json& sites = field(health, "spa");
+  if (sites.is_array()) {
+    for (const json& site : sites) {
+      text += fmt::format("knocks of site {}: {} granted; dropped: {}\n", cell(site, "site"), cell(site, "granted"),
+                          counters_text(field(site, "dropped")));
+    }
+  }
+  const json& tcp = field(health, "tcp");
+  if (tcp.is_object()) {
+    text += fmt::format("TCP: mode {}, visibility {}; connections: {}\n", cell(tcp, "mode"), cell(tcp, "tcpVisibility"),
+                        counters_text(field(tcp, "connections")));
+  }
+  return text;
+}
+
 std::string counts_text(const json& object) {
   const json& counts = field(object, "sessionCounts");
   const json& relayed = field(object, "relayed");
@@ -101,7 +130,7 @@ std::string nat_sockets_text(const json& sockets) {
 
 std::string render_view(std::string_view command, const json& result) {
   if (command == "status") return status_text(result);
-  if (command == "health") return health_text(result);
+  if (command == "health") return health_text(result) + spa_text(result);
   if (command == "sites") return sites_text(field(result, "sites"));
   if (command == "sessions") return sessions_text(field(result, "sessions"));
   if (command == "nat-sockets") return nat_sockets_text(field(result, "natSockets"));

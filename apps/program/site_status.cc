@@ -7,6 +7,16 @@
 
 namespace natt::program {
 
+namespace {
+
+// What the operator is told of a broker that is not there: why it may be silent, else what the connection says.
+std::string trouble_of(const natt::uv::SiteSignaling::BrokerState& broker) {
+  if (broker.silence) return broker.silence->sentence;
+  return broker.error ? broker.error->message : "";
+}
+
+}  // namespace
+
 std::vector<control::Peer> broker_peers(const BrokerStates& brokers) {
   std::vector<control::Peer> peers;
   for (const auto& broker : brokers) {
@@ -14,7 +24,9 @@ std::vector<control::Peer> broker_peers(const BrokerStates& brokers) {
                      .role = "broker",
                      .state = broker.connected ? "connected" : "connecting",
                      .address = broker.address.to_string(),
-                     .detail = !broker.connected && broker.error ? broker.error->message : ""});
+                     .detail = broker.connected ? "" : trouble_of(broker),
+                     .cause = broker.silence ? std::string(to_string(broker.silence->cause)) : "",
+                     .since = {}});
   }
   return peers;
 }
@@ -38,9 +50,8 @@ void add_site_health(control::Health& health, const std::string& site, const Bro
                      bool roster_stale) {
   const auto connected = std::count_if(brokers.begin(), brokers.end(), [](const auto& broker) { return broker.connected; });
   for (const auto& broker : brokers) {
-    if (!broker.connected && broker.error) {
-      health.add(connected == 0 ? control::HealthStatus::kError : control::HealthStatus::kWarning,
-                 broker.error->message);
+    if (!broker.connected && !trouble_of(broker).empty()) {
+      health.add(connected == 0 ? control::HealthStatus::kError : control::HealthStatus::kWarning, trouble_of(broker));
     }
     if (broker.connected && broker.stun_error) {
       health.add(control::HealthStatus::kWarning, broker.stun_error->message);

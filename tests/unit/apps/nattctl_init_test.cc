@@ -133,6 +133,37 @@ TEST_CASE("init: several brokers and gateways, ports and modes reach their files
   CHECK(gateways[1].addresses.empty());
 }
 
+TEST_CASE("init: a broker may have a mode of its own, which the others' files know", "[apps][nattctl]") {
+  const TemporaryFolder folder;
+  const auto dir = folder.path() / "site";
+  InitArguments init = init_arguments(dir);
+  init.brokers = {"b2=198.51.100.11"};
+  init.broker_spa_modes = {"b2=tcp"};
+
+  REQUIRE(run_init(init));
+  REQUIRE(run_enroll({.dir = dir, .broker = "b3=198.51.100.12", .spa_mode = "tcp"}));
+  REQUIRE(run_enroll({.dir = dir, .broker = "b4=198.51.100.13"}));
+  REQUIRE(run_enroll({.dir = dir, .client = "zoe"}));
+
+  using config::SpaMode;
+  CHECK(config::load_broker_config(dir / "broker.toml")->spa.mode == SpaMode::kUdpTcp);
+  CHECK(config::load_broker_config(dir / "broker-b2.toml")->spa.mode == SpaMode::kTcp);
+  CHECK(config::load_broker_config(dir / "broker-b3.toml")->spa.mode == SpaMode::kTcp);
+  CHECK(config::load_broker_config(dir / "broker-b4.toml")->spa.mode == SpaMode::kUdpTcp);
+  const auto modes_in = [&](const char* file) { return config::broker_modes_of(client_config(dir / file).sites[0]); };
+  CHECK(modes_in("client-alice.toml") == std::map<std::string, SpaMode>{{"b2", SpaMode::kTcp}});
+  CHECK(modes_in("client-zoe.toml") == std::map<std::string, SpaMode>{{"b2", SpaMode::kTcp}, {"b3", SpaMode::kTcp}});
+  // An entry that only tells the mode takes no address away.
+  const auto brokers = config::brokers_of(client_config(dir / "client-alice.toml").sites[0], roster_in(dir));
+  REQUIRE(brokers.size() == 4);
+  for (const config::BrokerPeer& broker : brokers) CHECK(broker.addresses.size() == 1);
+
+  REQUIRE(run_revoke(dir, "broker/b2"));
+  REQUIRE(run_enroll({.dir = dir, .client = "yan"}));
+  CHECK(modes_in("client-yan.toml") == std::map<std::string, SpaMode>{{"b3", SpaMode::kTcp}});
+  CHECK(run_enroll({.dir = dir, .client = "xu", .spa_mode = "tcp"}).error().message == "--spa-mode: goes with --broker");
+}
+
 TEST_CASE("init: a wrong command line is one sentence and leaves no file", "[apps][nattctl]") {
   struct Row {
     void (*bend)(InitArguments&);
@@ -159,6 +190,9 @@ TEST_CASE("init: a wrong command line is one sentence and leaves no file", "[app
       {[](InitArguments& init) { init.protocol = "dtls"; }, "QUIC (quic) or TLS (tls)"},
       {[](InitArguments& init) { init.protocol = "tcp"; }, "--protocol"},
       {[](InitArguments& init) { init.spa_mode = "udp"; }, "--spa-mode"},
+      {[](InitArguments& init) { init.broker_spa_modes = {"b1=udp"}; }, "--broker-spa-mode"},
+      {[](InitArguments& init) { init.broker_spa_modes = {"b1"}; }, "--broker-spa-mode"},
+      {[](InitArguments& init) { init.broker_spa_modes = {"b7=tcp"}; }, "names no broker of this command"},
       {[](InitArguments& init) { init.allow = {"tcp/10.99.0.0/24"}; }, "--allow \"tcp/10.99.0.0/24\""},
   }));
   CAPTURE(row.says);

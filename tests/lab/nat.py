@@ -8,6 +8,7 @@ interfaces `lan` and `wan`.
     port-restricted  endpoint-independent         address-and-port-dependent
     symmetric        address-and-port-dependent   address-and-port-dependent
     udp-blocked      UDP is dropped, TCP as port-restricted
+    split-egress     as port-restricted, but TCP leaves with another address than UDP
 
 A chain of NATs is written with `+`, nearest to the host first. Every kind drops what
 nobody inside asked for, also packets to the NAT itself (otherwise connection tracking
@@ -34,11 +35,14 @@ BEHAVIOURS = {
     "port-restricted": Behaviour(ENDPOINT_INDEPENDENT, ADDRESS_AND_PORT_DEPENDENT),
     "symmetric": Behaviour(ADDRESS_AND_PORT_DEPENDENT, ADDRESS_AND_PORT_DEPENDENT),
     "udp-blocked": Behaviour(None, None),
+    "split-egress": Behaviour(ENDPOINT_INDEPENDENT, ADDRESS_AND_PORT_DEPENDENT),
 }
 # The kind on the command line, and the NATs it stands for. RFC 6888 REQ-1 asks carriers for
 # endpoint-independent mapping, so a carrier's NAT is a port-restricted one behind the home's.
 CHAINS = {"none": [], "cgnat": ["port-restricted", "port-restricted"]}
 KINDS = ["none", *BEHAVIOURS, "cgnat"]
+# NATs with a second public address, that of TCP.
+TWO_ADDRESSES = {"split-egress"}
 
 
 def chain(kind):
@@ -84,8 +88,9 @@ _FIREWALL = """
   }"""
 
 
-def ruleset(kind):
-    """The nftables file of one NAT. IPv6 passes the same firewall untranslated."""
+def ruleset(kind, tcp_address=None):
+    """The nftables file of one NAT; `tcp_address` is the second address of those that have one. IPv6 passes the same
+    firewall untranslated."""
     behaviour = BEHAVIOURS[kind]
     parts = [_FIREWALL % {"udp": "meta l4proto udp drop" if behaviour.filtering is None else ""}]
     if behaviour.filtering in _INCOMING:
@@ -96,9 +101,11 @@ def ruleset(kind):
     {_INCOMING[behaviour.filtering]}
   }}""")
     flags = "random,fully-random" if behaviour.mapping == ADDRESS_AND_PORT_DEPENDENT else ""
+    apart = f'oifname "wan" meta l4proto tcp snat ip to {tcp_address}' if kind in TWO_ADDRESSES else ""
     parts.append(f"""
   chain source {{
     type nat hook postrouting priority srcnat;
+    {apart}
     oifname "wan" meta nfproto ipv4 masquerade {flags}
   }}""")
     return "table inet natlab {" + "".join(parts) + "\n}\n"

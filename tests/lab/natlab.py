@@ -31,6 +31,10 @@ from host import Host, LabError
 BROKER = ("198.51.100.10", "198.51.100.11")
 GATEWAY = "203.0.113.7"
 CLIENT = "192.0.2.20"
+# With which TCP leaves the outermost NAT of a kind in nat.TWO_ADDRESSES, instead.
+CLIENT_TCP = "192.0.2.21"
+GATEWAY_TCP = "203.0.113.8"
+_SECOND = {CLIENT: CLIENT_TCP, GATEWAY: GATEWAY_TCP}
 STRANGER = "192.0.2.66"
 VICTIM = "192.0.2.99"
 WEB = "10.99.0.80"
@@ -138,9 +142,10 @@ class Lab:
             self._forwards(box)
             if number:
                 prefixes.append(self._join(nats[-1], "wan", box, networks[number]))
-            box.nft(nat.ruleset(each))
+            box.nft(nat.ruleset(each, _SECOND.get(public_address)))
             nats.append(box)
-        self._attach(nats[-1], "wan", [public_address])
+        second = [_SECOND[public_address]] if kinds[-1] in nat.TWO_ADDRESSES else []
+        self._attach(nats[-1], "wan", [public_address, *second])
         nats[-1].addresses.append(public_address)
         host = self._new_host(name)
         prefixes.insert(0, self._join(host, "eth0", nats[0], network))

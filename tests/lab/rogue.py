@@ -22,7 +22,7 @@ import toml_edit
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vectors"))
 import spa_codec  # noqa: E402
 
-TCP_CARRIER = 3
+UDP_CARRIER, TCP_CARRIER = 1, 3
 BROKER_ROLE = 1
 
 
@@ -134,8 +134,8 @@ class Papers:
     def certificate_der(self):
         return ssl.PEM_cert_to_DER_cert(self.certificate.read_text())
 
-    def frame(self, binding):
-        """A TCP knock at the site's broker under this device's key."""
+    def frame(self, binding, carrier=TCP_CARRIER):
+        """A knock at the site's broker under this device's key."""
         broker = next(each for each in self._devices if each[1] == [BROKER_ROLE])
         uri = self.identity.rsplit("/", 2)[0] + "/broker/" + broker[2][0].decode()
         spa_key = fields_of(broker[3][0])
@@ -143,9 +143,17 @@ class Papers:
         now = int(time.time() * 1000)
         keys = spa_codec.Keys(base64.b64decode(secret), spa_key[2][0], self.identity, uri,
                               base64.b64decode(self._table["psk"]), now // 64000)
-        body = bytes([0x11, 0x02]) + struct.pack(">H", int(generation)) + now.to_bytes(6, "big") + os.urandom(10)
-        associated = spa_codec.associated_data(TCP_CARRIER, uri, 443, binding)
-        return spa_codec.seal(keys, broker[4][0], TCP_CARRIER, associated, body, os.urandom(12))
+        body = bytes([0x11, 0x06]) + struct.pack(">H", int(generation)) + now.to_bytes(6, "big") + os.urandom(10)
+        associated = spa_codec.associated_data(carrier, uri, 443, binding)
+        return spa_codec.seal(keys, broker[4][0], carrier, associated, body, os.urandom(12))
+
+    def udp_knock(self):
+        """A frame as a DTLS ClientHello (docs/WIRE.md section 1.4)."""
+        frame = self.frame(bytes(32), UDP_CARRIER)
+        hello = b"\xfe\xfd" + frame[:32] + b"\x20" + frame[32:] + b"\0" + b"\0\2\x13\1\1\0"
+        length = len(hello).to_bytes(3, "big")
+        message = b"\1" + length + bytes(5) + length + hello
+        return bytes.fromhex("16fefd0000000000000000") + struct.pack(">H", len(message)) + message
 
 
 def openssl(*words):
@@ -158,7 +166,7 @@ def openssl(*words):
 class Channel:
     """TCP, SPA hello, TLS 1.3 and messages, as docs/WIRE.md section 3.1 has them."""
 
-    def __init__(self, host, papers, certificate=None):
+    def __init__(self, host, papers, certificate=None, udp_knock=True):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
@@ -167,6 +175,9 @@ class Channel:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out)
         self._papers = papers
+        if udp_knock:  # a broker in mode udp-tcp wants one from the address that TCP comes from
+            with host.socket() as knocker:
+                knocker.sendto(papers.udp_knock(), (natlab.BROKER[0], 443))
         self.sock = fetch.connect(host, 443, natlab.BROKER[0], timeout=8)
 
     def send_hello(self):

@@ -28,6 +28,7 @@
 #include <natt/signal_hub.h>
 #include <natt/spa/dns_suffix.h>
 #include <natt/spa/keys.h>
+#include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
 #include <natt/stun_server.h>
 #include <natt/uv/roster_updater.h>
@@ -87,6 +88,7 @@ struct BrokerSiteState {
   // The roster lists this generation of the broker's SPA key, but update_keys() was not given its pair.
   std::optional<std::uint16_t> missing_own_key;
   spa::VerifierStats spa;
+  std::optional<spa::ReplayStatus> replay;  // absent: no journal was asked for
 };
 
 // The TCP port, as its operator sees it.

@@ -376,7 +376,8 @@ BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now
                         .roster_stale = site.roster().is_stale(wall_now),
                         .devices_loading = site.loading(),
                         .missing_own_key = site.missing_own_key(),
-                        .spa = site.verifier().stats()};
+                        .spa = site.verifier().stats(),
+                        .replay = site.replay_status()};
   for (const auto& [identity, remote] : online_) {
     if (identity.site != site.name()) continue;
     ++(identity.role == Role::kGateway ? state.gateways_online : state.clients_online);

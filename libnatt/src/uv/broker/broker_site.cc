@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include <natt/authority.h>
 #include <natt/errc.h>
 #include <natt/uv/timer.h>
 
@@ -21,7 +22,7 @@ std::vector<spa::PublicKey> public_keys(const std::vector<spa::KeyPair>& pairs) 
 }  // namespace
 
 Result<std::unique_ptr<BrokerSite>> BrokerSite::make(BrokerSiteOptions options, Random& random, LogSink log,
-                                                     WallTime) {
+                                                     WallTime wall_now) {
   const Identity identity = options.credentials.identity();
   if (identity.role != Role::kBroker) {
     return fail(Errc::kWrongIdentity, "the certificate is for " + identity.uri() + ", not for a broker");
@@ -31,26 +32,32 @@ Result<std::unique_ptr<BrokerSite>> BrokerSite::make(BrokerSiteOptions options, 
   if (!tls) return tl::unexpected(tls.error());
   site->tls_ = std::move(*tls);
   if (auto change = site->roster_.handle_roster(options.roster); !change) return tl::unexpected(change.error());
-  if (auto made = site->make_verifier(options, random); !made) return tl::unexpected(made.error());
+  if (auto made = site->make_verifier(options, random, wall_now); !made) return tl::unexpected(made.error());
   return site;
 }
 
 BrokerSite::BrokerSite(Identity identity, SiteCa ca, LogSink log)
     : identity_(std::move(identity)), log_(log), roster_(std::move(ca), RosterView::kFull, log) {}
 
-Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& random) {
+Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now) {
   const RosterDevice* self = roster_.roster()->find(identity_);
   if (self == nullptr || !self->mask_key) {
     return fail(Errc::kRevoked, "the roster of site " + identity_.site + " does not list " + identity_.uri() +
                                     ": enroll this broker again");
   }
+  ReplayGuard::Options guard{.journal = options.replay_journal, .identity = identity_, .log = log_};
+  if (options.spa_keys.size() == 1) guard.keys_made = options.credentials.not_before() + kCertificateBackdating;
+  auto opened = ReplayGuard::open(guard, *roster_.roster(), random);
+  if (!opened) return tl::unexpected(opened.error());
+  guard_ = std::move(*opened);
   own_keys_ = public_keys(options.spa_keys);
   spa::VerifierOptions verifier{.identity = identity_,
                                 .keys = std::move(options.spa_keys),
                                 .psk = options.psk,
-                                .mask = *self->mask_key,
-                                .accept_from = now()};
+                                .mask = *self->mask_key};
+  guard_->brief(verifier, now());
   verifier_ = std::make_unique<spa::Verifier>(std::move(verifier), random);
+  guard_->restore(*verifier_, wall_now);
   RosterLoaderOptions loading{.self = identity_, .retired = std::move(options.retired), .log = log_};
   loader_ = std::make_unique<RosterLoader>(std::move(loading), *verifier_);
   loader_->handle_roster(*roster_.roster(), {});
@@ -70,8 +77,13 @@ Result<RosterChange> BrokerSite::update(const SignedRoster& documents) {
 
 Result<RosterChange> BrokerSite::accept(PreparedRoster prepared, std::unique_ptr<const Roster>& replaced) {
   auto change = roster_.accept(std::move(prepared), replaced);
-  if (change && change->number != 0) loader_->handle_roster(*roster_.roster(), *change);
+  if (change && change->number != 0) handle_newer_roster(*change);
   return change;
+}
+
+void BrokerSite::handle_newer_roster(const RosterChange& change) {
+  loader_->handle_roster(*roster_.roster(), change);
+  guard_->make_room(*roster_.roster());
 }
 
 Result<void> BrokerSite::set_material(const Credentials& credentials, std::vector<spa::KeyPair> spa_keys) {
@@ -93,7 +105,10 @@ Result<void> BrokerSite::set_material(const Credentials& credentials, std::vecto
 }
 
 void BrokerSite::work(Instant now, WallTime wall_now) {
-  if (verifier_->next_deadline() <= now) verifier_->handle_timeout(now, wall_now);
+  if (verifier_->next_deadline() <= now) {
+    verifier_->handle_timeout(now, wall_now);
+    guard_->handle_timeout();
+  }
   while (const auto event = verifier_->poll_event()) {
     if (const auto* used = std::get_if<spa::NewKeyUsed>(&*event)) loader_->handle_key_used(*used);
   }

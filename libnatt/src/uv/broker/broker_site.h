@@ -14,6 +14,7 @@
 #include <natt/spa/verifier.h>
 #include <natt/tls_context.h>
 #include <natt/uv/broker.h>
+#include <natt/uv/replay_guard.h>
 
 namespace natt::uv {
 
@@ -30,6 +31,8 @@ class BrokerSite {
   [[nodiscard]] const RosterStore& roster() const { return roster_; }
   [[nodiscard]] spa::Verifier& verifier() { return *verifier_; }
   [[nodiscard]] const spa::Verifier& verifier() const { return *verifier_; }
+
+  [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const { return guard_->status(); }
 
   // Takes the roster over. Devices that it drops are refused at the return; those that it adds follow in work(). What
   // has to end elsewhere is in the result.
@@ -55,13 +58,15 @@ class BrokerSite {
 
  private:
   BrokerSite(Identity identity, SiteCa ca, LogSink log);
-  [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random);
+  [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now);
+  void handle_newer_roster(const RosterChange& change);
   void retire_own_keys();
 
   Identity identity_;
   LogSink log_;
   std::unique_ptr<TlsContext> tls_;
   RosterStore roster_;
+  std::unique_ptr<ReplayGuard> guard_;
   std::unique_ptr<spa::Verifier> verifier_;
   std::unique_ptr<RosterLoader> loader_;
   std::vector<spa::PublicKey> own_keys_;

@@ -15,14 +15,21 @@ constexpr std::size_t kLongDcidAt = 6;
 constexpr std::size_t kShortDcidAt = 1;
 
 // Only clients and their tunnels come here; brokers and other gateways have no business with this port.
-spa::VerifierOptions verifier_options(InitialVerifier::Options options, const spa::MaskKey& mask) {
-  return {.identity = std::move(options.gateway),
+spa::VerifierOptions verifier_options(InitialVerifier::Options& options, const spa::MaskKey& mask) {
+  return {.identity = options.gateway,
           .keys = std::move(options.keys),
           .psk = options.psk,
           .mask = mask,
-          .accept_from = natt::uv::now(),
           .admit_brokers = false,
           .admit_gateways = false};
+}
+
+natt::uv::ReplayGuard::Options guard_options(const InitialVerifier::Options& options, LogSink log) {
+  const bool one_key = options.keys.size() == 1;
+  return {.journal = options.replay_journal,
+          .identity = options.gateway,
+          .keys_made = one_key ? std::optional(options.keys_made) : std::nullopt,
+          .log = log};
 }
 
 }  // namespace
@@ -34,20 +41,27 @@ Result<std::unique_ptr<InitialVerifier>> InitialVerifier::make(Options options, 
     return fail(natt::Errc::kRevoked, "the roster of site " + options.gateway.site + " does not list " +
                                           options.gateway.uri() + ": enroll this gateway again");
   }
+  auto guard = natt::uv::ReplayGuard::open(guard_options(options, log), roster, random);
+  if (!guard) return tl::unexpected(guard.error());
+  spa::VerifierOptions verifier = verifier_options(options, *self->mask_key);
+  (*guard)->brief(verifier, natt::uv::now());
   std::unique_ptr<InitialVerifier> gate(
-      new InitialVerifier(std::move(options), *self->mask_key, endpoint, random, log));
+      new InitialVerifier(std::move(options), std::move(verifier), std::move(*guard), endpoint, random, log));
   for (const RosterDevice& device : roster.devices) gate->put_device(roster, device.identity);
+  gate->guard_->restore(gate->verifier_, natt::uv::wall_now());
   return gate;
 }
 
-InitialVerifier::InitialVerifier(Options options, const spa::MaskKey& mask, const Endpoint& endpoint, Random& random,
+InitialVerifier::InitialVerifier(Options options, spa::VerifierOptions verifier,
+                                 std::unique_ptr<natt::uv::ReplayGuard> guard, const Endpoint& endpoint, Random& random,
                                  LogSink log)
     : gateway_(options.gateway),
       policy_(options.policy),
       log_(log),
       endpoint_(endpoint),
       connection_ids_(random),
-      verifier_(verifier_options(std::move(options), mask), random) {}
+      guard_(std::move(guard)),
+      verifier_(std::move(verifier), random) {}
 
 void InitialVerifier::put_device(const Roster& roster, const Identity& identity) {
   const RosterDevice* device = roster.find(identity);
@@ -99,6 +113,7 @@ void InitialVerifier::handle_roster_change(const Roster& roster, const RosterCha
   for (const Identity& identity : change.removed) verifier_.remove_device(identity);
   for (const Identity& identity : change.added) put_device(roster, identity);
   for (const Identity& identity : change.changed) put_device(roster, identity);
+  guard_->make_room(roster);
 }
 
 }  // namespace natt::tunnel::uv

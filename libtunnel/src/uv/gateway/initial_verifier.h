@@ -11,6 +11,7 @@
 #include <natt/spa/verifier.h>
 #include <natt/tunnel/initial_gate.h>
 #include <natt/tunnel/uv/gateway_policy.h>
+#include <natt/uv/replay_guard.h>
 
 namespace natt::tunnel::uv {
 
@@ -20,13 +21,14 @@ class InitialVerifier final : public InitialGate {
     Identity gateway;
     std::vector<spa::KeyPair> keys;
     spa::SitePsk psk;
-    // Frames of before this are refused: the nonces of a former run are not remembered.
-    WallTime accept_from;
+    std::filesystem::path replay_journal;  // empty: none
+    WallTime keys_made;                    // the newest of `keys`
     // Asked last: a client that may reach nothing gets no handshake. Outlives the verifier.
     const GatewayPolicy& policy;
   };
 
-  // kRevoked when the roster does not list this gateway with a mask key.
+  // kRevoked when the roster does not list this gateway with a mask key, spa::Errc::kInUse when another process
+  // serves as it.
   [[nodiscard]] static Result<std::unique_ptr<InitialVerifier>> make(Options options, const Roster& roster,
                                                                      const Endpoint& endpoint, Random& random,
                                                                      LogSink log);
@@ -39,13 +41,18 @@ class InitialVerifier final : public InitialGate {
   // A knock on the tunnel's own port; a grant changes nothing here, each Initial carries its own.
   void handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram);
   void handle_roster_change(const Roster& roster, const RosterChange& change);
-  void handle_timeout(Instant now, WallTime wall_now) { verifier_.handle_timeout(now, wall_now); }
+  void handle_timeout(Instant now, WallTime wall_now) {
+    verifier_.handle_timeout(now, wall_now);
+    guard_->handle_timeout();
+  }
   [[nodiscard]] std::optional<Instant> next_deadline() const { return verifier_.next_deadline(); }
   [[nodiscard]] const spa::ConnectionIdKey& connection_ids() const { return connection_ids_; }
   [[nodiscard]] spa::VerifierStats stats() const { return verifier_.stats(); }
+  [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const { return guard_->status(); }
 
  private:
-  InitialVerifier(Options options, const spa::MaskKey& mask, const Endpoint& endpoint, Random& random, LogSink log);
+  InitialVerifier(Options options, spa::VerifierOptions verifier, std::unique_ptr<natt::uv::ReplayGuard> guard,
+                  const Endpoint& endpoint, Random& random, LogSink log);
   void put_device(const Roster& roster, const Identity& identity);
 
   Identity gateway_;
@@ -53,6 +60,7 @@ class InitialVerifier final : public InitialGate {
   LogSink log_;
   const Endpoint& endpoint_;
   spa::ConnectionIdKey connection_ids_;
+  std::unique_ptr<natt::uv::ReplayGuard> guard_;
   spa::Verifier verifier_;
 };
 

@@ -6,6 +6,7 @@
 #include "apps/broker/relay_key_file.h"
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
+#include "apps/program/site_status.h"
 
 namespace natt::broker {
 namespace {
@@ -73,6 +74,7 @@ Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() const
     if (!roster) return tl::unexpected(roster.error());
     natt::uv::BrokerSiteOptions options{
         .credentials = std::move(*credentials), .spa_keys = {}, .psk = site.psk, .roster = std::move(*roster)};
+    options.replay_journal = program::replay_journal(config_.state.dir, site.name);
     for (const config::SpaKey& key : site.spa_keys) {
       options.spa_keys.push_back(spa::KeyPair::from_secret(key.secret.view()));
     }
@@ -189,6 +191,7 @@ control::Health BrokerApp::health() const {
       health.add(control::HealthStatus::kWarning,
                  "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
     }
+    program::add_replay_health(health, site.name, site.replay, natt::uv::now());
     health.spa.push_back(control::counters_of(site.name, site.spa));
   }
   return health;

@@ -53,6 +53,8 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() const {
                                      .spa_keys = {},
                                      .psk = config_.site.psk,
                                      .roster = std::move(*roster),
+                                     .replay_journal =
+                                         program::replay_journal(config_.state.dir, config_.site.name),
                                      .tun = {.enabled = config_.tun.enabled,
                                              .name = config_.tun.name,
                                              .pool = config_.tun.pool,
@@ -133,6 +135,7 @@ control::Health GatewayApp::health() const {
   control::Health health;
   program::add_site_health(health, config_.site.name, gateway_->brokers(),
                            gateway_->roster().next_update < natt::uv::wall_now());
+  program::add_replay_health(health, config_.site.name, gateway_->replay_status(), natt::uv::now());
   if (!gateway_->spa_stats().keys_locked) {
     health.add(control::HealthStatus::kWarning,
                "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");

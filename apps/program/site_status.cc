@@ -63,6 +63,32 @@ void add_site_health(control::Health& health, const std::string& site, const Bro
   }
 }
 
+std::filesystem::path replay_journal(const std::filesystem::path& state_dir, const std::string& site) {
+  return state_dir / ("replay-" + site + ".journal");
+}
+
+void add_replay_health(control::Health& health, const std::string& site,
+                       const std::optional<spa::ReplayStatus>& replay, Instant now) {
+  if (!replay) return;
+  const bool first = replay->state == spa::ReplayState::kFirst;
+  if (!first && replay->accept_from && *replay->accept_from > now) {
+    const auto left = std::chrono::ceil<std::chrono::seconds>(*replay->accept_from - now).count();
+    health.add(control::HealthStatus::kWarning, "knocks at site " + site + " are refused for another " +
+                                                    std::to_string(left) + " s, because older ones may be copies: " +
+                                                    (replay->reason.empty() ? "the former run began so" : replay->reason));
+  }
+  if (replay->state == spa::ReplayState::kUnavailable) {
+    health.add(control::HealthStatus::kWarning, "the knocks that site " + site +
+                                                    " accepts are not journaled, so the next start will refuse them "
+                                                    "for a minute: " + replay->reason);
+  }
+  if (replay->refused != 0) {
+    health.add(control::HealthStatus::kWarning,
+               std::to_string(replay->refused) + " knocks at site " + site + " were refused because the replay journal " +
+                   "was full (" + std::to_string(replay->records_per_slot) + " in 64 s)");
+  }
+}
+
 WallTime wall_of(Instant instant) {
   return natt::uv::wall_now() - std::chrono::duration_cast<std::chrono::milliseconds>(natt::uv::now() - instant);
 }

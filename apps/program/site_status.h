@@ -3,8 +3,11 @@
 
 // What gateway and client say about their brokers and STUN, in the words of status.h.
 
+#include <filesystem>
+#include <optional>
 #include <vector>
 
+#include <natt/spa/mapped_journal.h>
 #include <natt/uv/site_signaling.h>
 
 #include "apps/control/status.h"
@@ -18,6 +21,12 @@ using BrokerStates = std::vector<natt::uv::SiteSignaling::BrokerState>;
                                                           const BrokerStates& brokers);
 // Adds what is wrong with brokers, STUN and roster.
 void add_site_health(control::Health& health, const std::string& site, const BrokerStates& brokers, bool roster_stale);
+
+// Where a broker or gateway remembers the knocks of a site that it accepted.
+[[nodiscard]] std::filesystem::path replay_journal(const std::filesystem::path& state_dir, const std::string& site);
+// Adds what its operator has to know of it: knocks that are refused for it.
+void add_replay_health(control::Health& health, const std::string& site,
+                       const std::optional<spa::ReplayStatus>& replay, Instant now);
 
 [[nodiscard]] WallTime wall_of(Instant instant);
 [[nodiscard]] double milliseconds(std::uint64_t microseconds);

@@ -32,7 +32,32 @@ void EndpointDriver::refresh_addresses(Instant now) {
   next_interface_check_ = now + kInterfaceInterval;
 }
 
+void EndpointDriver::set_mute_addresses(const std::vector<SocketAddress>& addresses) {
+  std::vector<Mute> mutes;
+  for (const SocketAddress& address : addresses) mutes.push_back({address, heard_from_mute(address)});
+  mutes_ = std::move(mutes);
+}
+
+bool EndpointDriver::heard_from_mute(const SocketAddress& address) const {
+  return std::any_of(mutes_.begin(), mutes_.end(),
+                     [&](const Mute& mute) { return mute.heard && mute.address == address; });
+}
+
+void EndpointDriver::forget_heard(const SocketAddress& address) {
+  for (Mute& mute : mutes_) {
+    if (mute.address == address) mute.heard = false;
+  }
+}
+
+void EndpointDriver::listen_to_mutes(const ReceivedTrain& train) {
+  for (Mute& mute : mutes_) {
+    if (mute.address.port != train.from.port || mute.address.ip != train.from.ip) continue;
+    if (classify_dns_port_datagram(train.bytes) == DatagramKind::kDns) mute.heard = true;
+  }
+}
+
 void EndpointDriver::on_train(Instant now, const ReceivedTrain& train) {
+  listen_to_mutes(train);
   const std::size_t step = train.segment_size == 0 ? train.bytes.size() : train.segment_size;
   for (std::size_t at = 0; at < train.bytes.size(); at += step) {
     handle_datagram(now, train, train.bytes.subspan(at, std::min(step, train.bytes.size() - at)));

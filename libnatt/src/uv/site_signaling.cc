@@ -5,6 +5,8 @@
 
 #include <natt/errc.h>
 
+#include "src/uv/udp_rejection.h"
+
 namespace natt::uv {
 namespace {
 
@@ -71,11 +73,16 @@ void SiteSignaling::sync_brokers(Instant now) {
     if (device.identity.role == Role::kBroker && !known) add_broker(now, device);
   }
   std::vector<IpAddress> addresses;
+  std::vector<SocketAddress> dns;
   for (const RosterDevice& device : roster().devices) {
     if (device.identity.role != Role::kBroker) continue;
-    for (const SocketAddress& address : device.addresses) addresses.push_back(address.ip);
+    for (const SocketAddress& address : device.addresses) {
+      addresses.push_back(address.ip);
+      if (device.dns_port != 0) dns.push_back({address.ip, device.dns_port});
+    }
   }
   driver_.endpoint().set_broker_addresses(std::move(addresses));
+  driver_.set_mute_addresses(dns);
 }
 
 void SiteSignaling::retire_missing_brokers(Instant now) {
@@ -101,6 +108,7 @@ void SiteSignaling::add_broker(Instant now, const RosterDevice& device) {
                                          spa::DeviceId::of(device.identity), psk_);
   if (!pair) return;
   auto broker = std::make_unique<Broker>();
+  broker->rejection = std::make_unique<UdpRejection>();
   broker->index = {next_index_++};
   broker->identity = device.identity;
   broker->listed = device;
@@ -160,6 +168,9 @@ std::optional<spa::KnockId> SiteSignaling::on_attempt(Instant now, SignalLink& l
   if (broker == nullptr) return std::nullopt;
   const spa::KnockId id = broker->knocks->start(now);
   send_knocks(now);
+  driver_.forget_heard({link.address().ip, broker->listed.dns_port});
+  // Silent last time: another copy of the knock, to hear what the network has to say to it.
+  if (broker->silence) broker->rejection->send(link.address(), broker->knocker->make_udp_knock(wall_now(), id));
   return id;
 }
 
@@ -183,6 +194,8 @@ SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidenc
                            .own_generation = key_.generation,
                            .listed_generations = listed_generations(),
                            .clock_error = known_clock_error(),
+                           .dns_answered = driver_.heard_from_mute({broker.link->address().ip, broker.listed.dns_port}),
+                           .udp_rejected = broker.rejection->was_heard(),
                            .tcp_source = {},
                            .udp_source = {}};
   // One broker's view of both: two brokers may be reached over different links or families.

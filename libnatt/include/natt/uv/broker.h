@@ -36,6 +36,10 @@
 
 struct uv_loop_s;
 
+namespace natt::spa {
+class KernelGate;
+}
+
 namespace natt::uv {
 
 struct BrokerSiteOptions {
@@ -58,6 +62,8 @@ struct BrokerOptions {
   // `[spa] mode` and `tcp_visibility` (absent: the strongest that mode and host allow); set_tcp_policy() changes them.
   SpaMode mode = SpaMode::kUdpTcp;
   std::optional<TcpVisibility> tcp_visibility;
+  // In front of the sockets; none: null. Outlives the broker.
+  spa::KernelGate* gate = nullptr;
   // Persisted by the program, so that relayed sessions survive a restart.
   RelayKey relay_key;
   RelayServerOptions relay;

@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <natt/endpoint.h>
 #include <natt/error.h>
@@ -67,6 +68,11 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   // A single datagram that is no tunnel packet (a knock).
   void send(const Transmit& transmit);
 
+  // Addresses that answer nothing but STUN: whatever else comes from there is not theirs (a transparent DNS proxy's).
+  void set_mute_addresses(const std::vector<SocketAddress>& addresses);
+  [[nodiscard]] bool heard_from_mute(const SocketAddress& address) const;
+  void forget_heard(const SocketAddress& address);
+
   [[nodiscard]] SocketAddress local_address() const { return socket_->local_address(); }
   [[nodiscard]] const UdpSocket::Stats& socket_stats() const { return socket_->stats(); }
 
@@ -78,6 +84,7 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   void on_timer(Instant now) override;
   void handle_datagram(Instant now, const ReceivedTrain& train, ByteView datagram);
   [[nodiscard]] std::optional<PathId> path_of(const TunnelPacket& packet);
+  void listen_to_mutes(const ReceivedTrain& train);
   void refresh_addresses(Instant now);
 
   // How often interfaces are looked at: a new network is noticed within this time, and STUN's keepalive is as slow.
@@ -88,6 +95,11 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   Timer timer_;
   std::unique_ptr<UdpSocket> socket_;
   Instant next_interface_check_{};
+  struct Mute {
+    SocketAddress address;
+    bool heard = false;
+  };
+  std::vector<Mute> mutes_;  // a few per broker
   bool flushing_ = false;
 };
 

@@ -25,6 +25,8 @@
 
 namespace natt::uv {
 
+class UdpRejection;
+
 // A device's own keys for SPA; the generation is that of the pair in the roster.
 struct SpaOwnKey {
   std::uint16_t generation = 0;
@@ -111,6 +113,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::unique_ptr<spa::KnockSchedule> knocks;
     std::unique_ptr<SignalLink> link;
     std::optional<SilenceDiagnosis> silence;
+    std::unique_ptr<UdpRejection> rejection;
     // This device as this broker saw it last; kept when the channel is lost, for the diagnosis.
     std::optional<IpAddress> tcp_source;
     std::optional<IpAddress> udp_source;

@@ -45,7 +45,7 @@ class Broker::Impl final : public SignalServer::Listener,
         issuer_(stun_, stun_key_, random),
         relay_(options_.relay, options_.relay_key, random),
         admission_({.port = options_.port, .log = options_.log}, verifiers_, grants_, random),
-        door_(admission_, grants_, nullptr, options_.log),
+        door_(admission_, grants_, options_.gate, options_.log),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
         timer_(loop, *this) {}
 

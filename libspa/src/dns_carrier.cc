@@ -37,7 +37,7 @@ constexpr std::uint16_t kClassIn = 1;
 constexpr std::uint16_t kUdpPayload = 1232;  // DNS flag day 2020
 constexpr std::array<std::uint8_t, 8> kCounts{0, 1, 0, 0, 0, 0, 0, 1};
 
-static_assert(kDigits == 103 && kDigits == 3 * kLabel + 25 && kSuffixAt == 119);
+static_assert(kDigits == 103 && kDigits % 8 == 7 && kDigits == 3 * kLabel + 25 && kSuffixAt == 119);
 
 constexpr std::size_t label_at(std::size_t label) { return kHeader + label * (kLabel + 1); }
 constexpr std::uint8_t label_size(std::size_t label) {
@@ -58,21 +58,28 @@ void encode_frame(FrameView frame, std::uint8_t* datagram) {
 }
 
 // False for an octet that is no digit, and when the bits past the frame are not zero: one frame, one spelling.
+// Eight digits are five octets; a zero digit completes the last group, whose last octet is all past the frame.
 bool decode_frame(const std::uint8_t* datagram, Frame& frame) {
-  unsigned bits = 0;
-  unsigned count = 0;
-  unsigned all = 0;
-  std::size_t at = 0;
-  for (std::size_t digit = 0; digit < kDigits; ++digit) {
-    const unsigned value = kBase32HexValues[datagram[digit_at(digit)]];
-    all |= value;
-    bits = (bits << 5) | (value & 31);
-    count += 5;
-    if (count < 8) continue;
-    count -= 8;
-    frame[at++] = static_cast<std::uint8_t>((bits >> count) & 0xff);
+  constexpr std::size_t kGroups = kDigits / 8 + 1;
+  std::array<std::uint8_t, kGroups * 8> digits{};
+  digits.back() = static_cast<std::uint8_t>(kBase32HexDigits[0]);
+  for (std::size_t label = 0; label < kLabels; ++label) {
+    std::copy_n(datagram + label_at(label) + 1, label_size(label), digits.begin() + label * kLabel);
   }
-  return all < 32 && (bits & ((1U << count) - 1)) == 0;
+  std::array<std::uint8_t, kGroups * 5> octets{};
+  std::uint8_t all = 0;
+  for (std::size_t group = 0; group < kGroups; ++group) {
+    std::uint64_t bits = 0;
+    for (std::size_t i = group * 8; i < (group + 1) * 8; ++i) {
+      const std::uint8_t value = kBase32HexValues[digits[i]];
+      all |= value;
+      bits = (bits << 5) | value;
+    }
+    store_be(&octets[group * 5], static_cast<std::uint8_t>((bits >> 32) & 0xff));
+    store_be(&octets[group * 5 + 1], static_cast<std::uint32_t>(bits & 0xffffffff));
+  }
+  std::copy_n(octets.begin(), kFrameSize, frame.begin());
+  return all < 32 && octets[kFrameSize] == 0;
 }
 
 bool has_labels(const std::uint8_t* datagram) {

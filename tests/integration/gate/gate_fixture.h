@@ -20,9 +20,20 @@ namespace natt::test {
 [[nodiscard]] bool may_load_programs();
 [[nodiscard]] std::unique_ptr<KernelGate> make_gate(const KernelGateOptions& options = {});
 
+// Several sites in one test need keys that differ.
+struct NumberedSite : SpaSite {
+  explicit NumberedSite(std::uint64_t number) {
+    random = SeededRandom(test_seed() + number);
+    broker_keys = KeyPair::generate(random);
+    psk = SitePsk(random.bytes<32>());
+    mask = MaskKey(random.bytes<16>());
+  }
+};
+
 // One client of one site, known to the gate. Needs a gate.
-struct GatedSite : SpaSite {
-  explicit GatedSite(KernelGate& to) : gate(to), listener(*to.add_verifier(mask)) {
+struct GatedSite : NumberedSite {
+  explicit GatedSite(KernelGate& to, std::uint64_t number = 0)
+      : NumberedSite(number), gate(to), listener(*to.add_verifier(mask)) {
     VerifierOptions made = options();
     made.hint_listener = listener;
     verifier = std::make_unique<Verifier>(std::move(made), random);

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel's table of hints follows the verifier: many devices, slots that come and go,
+// devices that are added and removed, several sites, and a table that is too small.
+#include <time.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <chrono>
+
+#include "tests/integration/gate/gate_fixture.h"
+
+using namespace natt;
+using namespace natt::spa;
+using namespace natt::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::array<std::uint8_t, 8> hint_of(std::uint64_t number) {
+  std::array<std::uint8_t, 8> hint{};
+  store_be(hint.data(), number * 0x9e3779b97f4a7c15);
+  return hint;
+}
+
+void add_hints(HintListener& listener, Slot slot, std::uint64_t first, std::uint64_t count) {
+  const std::array<std::uint8_t, 16> key{};
+  for (std::uint64_t i = first; i < first + count; ++i) listener.on_hint_added(slot, hint_of(i), key);
+}
+
+// What a loop pays, whoever else keeps the machine busy.
+std::chrono::nanoseconds cpu_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+}  // namespace
+
+TEST_CASE("kernel gate: knocks pass in every slot as time goes on", "[gate]") {
+  const auto gate = make_gate();
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  GatedUdp udp(*gate, GateSocket::kBrokerUdp);
+  const std::size_t hints = gate->stats().hints;
+  CHECK(hints == 3);
+  for (int step = 0; step < 40; ++step) {
+    CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
+    for (int tick = 0; tick < 20; ++tick) {
+      site.advance(1s);
+      site.settle();
+    }
+    CHECK(gate->stats().hints <= hints + 1);
+  }
+  site.settle();
+  CHECK(gate->stats().hints == hints);
+  // A knock of an hour ago, whose slot is gone.
+  site.wall -= 1h;
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kUnknownHint);
+}
+
+TEST_CASE("kernel gate: a removed device is a stranger at once, an added one after the flush", "[gate]") {
+  const auto gate = make_gate();
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  GatedUdp udp(*gate, GateSocket::kBrokerUdp);
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
+  REQUIRE(site.verifier->remove_device(site.alice));
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kUnknownHint);
+  CHECK(gate->stats().hints == 0);
+  site.enroll();
+  gate->flush();
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
+  // Added and removed before a flush.
+  REQUIRE(site.verifier->remove_device(site.alice));
+  site.enroll();
+  REQUIRE(site.verifier->remove_device(site.alice));
+  gate->flush();
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kUnknownHint);
+  CHECK(gate->stats().hints == 0);
+}
+
+TEST_CASE("kernel gate: a clock that jumps takes the kernel's table with it", "[gate]") {
+  const auto gate = make_gate();
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  GatedUdp udp(*gate, GateSocket::kBrokerUdp);
+  for (const auto jump : {std::chrono::milliseconds(24h), std::chrono::milliseconds(-48h)}) {
+    site.wall += jump;
+    site.settle();
+    site.settle();
+    site.settle();
+    CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
+    CHECK(gate->stats().hints == 3);
+  }
+}
+
+TEST_CASE("kernel gate: several sites share a socket and not their keys", "[gate]") {
+  const auto gate = make_gate();
+  if (!gate) return;
+  const Loopback network;
+  std::vector<std::unique_ptr<GatedSite>> sites;
+  for (std::size_t i = 0; i < KernelGate::kMaxVerifiers; ++i) sites.push_back(std::make_unique<GatedSite>(*gate, i));
+  CHECK_FALSE(gate->add_verifier(sites.front()->mask));
+  GatedUdp udp(*gate, GateSocket::kBrokerUdp);
+  for (const auto& site : sites) CHECK(udp.verdict(site->udp_knock()) == GateVerdict::kKnock);
+  REQUIRE(sites[3]->verifier->remove_device(sites[3]->alice));
+  for (const auto& site : sites) {
+    CHECK(udp.verdict(site->udp_knock()) == (site == sites[3] ? GateVerdict::kUnknownHint : GateVerdict::kKnock));
+  }
+}
+
+TEST_CASE("kernel gate: 100,000 devices turn over in pieces that do not stall a loop", "[gate]") {
+  constexpr std::uint64_t kDevices = 100'000;
+  const auto gate = make_gate({.max_keys = kDevices});
+  if (!gate) return;
+  SeededRandom random(test_seed());
+  HintListener& listener = **gate->add_verifier(MaskKey(random.bytes<16>()));
+  for (std::uint64_t slot = 0; slot < 3; ++slot) add_hints(listener, Slot{slot}, slot * kDevices, kDevices);
+  gate->flush();
+  CHECK(gate->stats().hints == 3 * kDevices);
+  CHECK(gate->complete());
+
+  std::chrono::nanoseconds longest{0};
+  for (std::uint64_t slot = 3; slot < 6; ++slot) {
+    listener.on_slot_retired(Slot{slot - 3});
+    for (std::uint64_t done = 0; done < kDevices; done += 1024) {
+      const auto begin = cpu_time();
+      add_hints(listener, Slot{slot}, slot * kDevices + done, std::min<std::uint64_t>(1024, kDevices - done));
+      gate->flush();
+      longest = std::max(longest, cpu_time() - begin);
+    }
+    CHECK(gate->complete());
+    CHECK(gate->stats().hints <= 3 * kDevices + 1024);
+  }
+  for (int i = 0; i < 4; ++i) gate->flush();
+  CHECK(gate->stats().hints == 3 * kDevices);
+  CHECK(longest < 5ms);  // about 0.6 ms
+}
+
+TEST_CASE("kernel gate: a table that is too small lets knocks of strangers through and says so", "[gate]") {
+  const auto gate = make_gate({.max_keys = 1024});
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  GatedUdp udp(*gate, GateSocket::kBrokerUdp);
+  HintListener& other = **gate->add_verifier(MaskKey(site.random.bytes<16>()));
+  add_hints(other, Slot{1}, 0, 6000);
+  gate->flush();
+  CHECK_FALSE(gate->complete());
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
+  Frame stranger{};
+  site.random.fill(stranger);
+  CHECK(udp.verdict(make_udp_carrier(stranger)) == GateVerdict::kUnchecked);
+  CHECK(udp.verdict(ByteBuffer(100, 0x16)) == GateVerdict::kNoShape);
+  other.on_slot_retired(Slot{1});
+  for (int i = 0; i < 8; ++i) gate->flush();
+  CHECK(gate->complete());
+  CHECK(gate->stats().hints == 3);
+  CHECK(udp.verdict(make_udp_carrier(stranger)) == GateVerdict::kUnknownHint);
+}

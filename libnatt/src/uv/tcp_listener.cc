@@ -23,6 +23,18 @@ bool only_this_connection(int error) {
          error == EHOSTUNREACH || error == ENETUNREACH || error == EHOSTDOWN || error == ENONET;
 }
 
+// A filter decides who may connect; it would drop what a connection says later.
+void drop_inherited_filter(int fd) {
+  const int unused = 0;
+  static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused));  // ENOENT: there is none
+}
+
+Result<void> put_filter(int fd, int program) {
+  if (program < 0) return {};
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) == 0) return {};
+  return io_error("SO_ATTACH_BPF", errno);
+}
+
 }  // namespace
 
 struct TcpListener::Block {
@@ -63,6 +75,7 @@ bool TcpListener::Block::accept_one(Instant now) {
   socklen_t length = sizeof from;
   const int fd = ::accept4(socket.fd.get(), reinterpret_cast<sockaddr*>(&from), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd < 0) return handle_failure(errno);
+  drop_inherited_filter(fd);
   auto connection = TcpConnection::adopt(*handle.loop, fd, from_native(from));
   if (!connection) {
     ++stats.failed;
@@ -92,6 +105,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Op
                                  options.reuse_port ? PortSharing::kReusePort : PortSharing::kNone);
   if (!bound) return tl::unexpected(bound.error());
   const int fd = bound->fd.get();
+  if (auto put = put_filter(fd, options.filter_program); !put) return tl::unexpected(put.error());
   if (::listen(fd, options.backlog) != 0) return io_error("listen", errno);
   return start(loop, std::make_unique<Block>(std::move(*bound), options.accepts_per_turn, listener));
 }
@@ -99,6 +113,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Op
 Result<std::unique_ptr<TcpListener>> TcpListener::adopt(uv_loop_s& loop, int descriptor, const Options& options,
                                                         Listener& listener) {
   BoundSocket socket{.fd = Descriptor(descriptor)};
+  if (auto put = put_filter(descriptor, options.filter_program); !put) return tl::unexpected(put.error());
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return io_error("fcntl", errno);
   return start(loop, std::make_unique<Block>(std::move(socket), options.accepts_per_turn, listener));

@@ -26,6 +26,8 @@ class TcpListener {
     int backlog = 1024;
     // Connections taken per turn of the loop, so that the others get their time.
     std::size_t accepts_per_turn = 32;
+    // A socket filter (SO_ATTACH_BPF), in force before the socket listens; -1: none. Connections do not inherit it.
+    int filter_program = -1;
   };
 
   class Listener {

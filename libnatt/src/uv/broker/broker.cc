@@ -126,7 +126,7 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
   if (options_.dns_suffix) dns_suffixes.push_back(*options_.dns_suffix);
   for (BrokerSiteOptions& material : options_.sites) {
     dns_suffixes.push_back(spa::DnsSuffix::of_site(material.psk));
-    auto site = BrokerSite::make(std::move(material), random_, options_.log, wall);
+    auto site = BrokerSite::make(std::move(material), random_, options_.log, wall, options_.gate);
     if (!site) return tl::unexpected(site.error());
     verifiers_.add((*site)->verifier());
     // Grants that were sealed before a restart are still good: not for those the roster has revoked since.
@@ -142,17 +142,26 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
     }
   }
   options_.sites.clear();
+  if (options_.gate != nullptr) {
+    options_.gate->set_stun_keys({&stun_key_, 1});
+    options_.gate->flush();
+  }
   auto udp = BrokerUdp::open(loop,
                              {.address = options_.address,
                               .port = options_.port,
                               .dns_port = options_.dns_port,
                               .dns_suffixes = std::move(dns_suffixes),
-                              .knocks = this},
+                              .knocks = this,
+                              .gate = options_.gate},
                              stun_, relay_, verifiers_);
   if (!udp) return tl::unexpected(udp.error());
   udp_ = std::move(*udp);
   if (auto set = door_.set_policy(now(), options_.mode, options_.tcp_visibility); !set) return set;
-  auto tcp = SignalServer::open(loop, {.bind = {options_.address, udp_->port()}}, admission_, hub_, *this);
+  TcpListener::Options listen{.bind = {options_.address, udp_->port()}};
+  // Before it listens: there is no moment in which strangers see the port.
+  const auto kind = door_.gate_socket();
+  if (options_.gate != nullptr && kind) listen.filter_program = options_.gate->program(*kind);
+  auto tcp = SignalServer::open(loop, listen, admission_, hub_, *this);
   if (!tcp) return tl::unexpected(tcp.error());
   tcp_ = std::move(*tcp);
   door_.set_listener(tcp_->descriptor());
@@ -173,6 +182,7 @@ void Broker::Impl::on_timer(Instant now) {
     const std::string retired = site->take_retired_lines();
     if (!retired.empty() && options_.retired_keys != nullptr) options_.retired_keys->on_keys_retired(name, retired);
   }
+  if (options_.gate != nullptr) options_.gate->flush();
   sessions_.handle_timeout(now);
   issuer_.handle_timeout(now);
   arm_timer();

@@ -22,7 +22,7 @@ std::vector<spa::PublicKey> public_keys(const std::vector<spa::KeyPair>& pairs) 
 }  // namespace
 
 Result<std::unique_ptr<BrokerSite>> BrokerSite::make(BrokerSiteOptions options, Random& random, LogSink log,
-                                                     WallTime wall_now) {
+                                                     WallTime wall_now, spa::KernelGate* gate) {
   const Identity identity = options.credentials.identity();
   if (identity.role != Role::kBroker) {
     return fail(Errc::kWrongIdentity, "the certificate is for " + identity.uri() + ", not for a broker");
@@ -32,14 +32,15 @@ Result<std::unique_ptr<BrokerSite>> BrokerSite::make(BrokerSiteOptions options, 
   if (!tls) return tl::unexpected(tls.error());
   site->tls_ = std::move(*tls);
   if (auto change = site->roster_.handle_roster(options.roster); !change) return tl::unexpected(change.error());
-  if (auto made = site->make_verifier(options, random, wall_now); !made) return tl::unexpected(made.error());
+  if (auto made = site->make_verifier(options, random, wall_now, gate); !made) return tl::unexpected(made.error());
   return site;
 }
 
 BrokerSite::BrokerSite(Identity identity, SiteCa ca, LogSink log)
     : identity_(std::move(identity)), log_(log), roster_(std::move(ca), RosterView::kFull, log) {}
 
-Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now) {
+Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now,
+                                       spa::KernelGate* gate) {
   const RosterDevice* self = roster_.roster()->find(identity_);
   if (self == nullptr || !self->mask_key) {
     return fail(Errc::kRevoked, "the roster of site " + identity_.site + " does not list " + identity_.uri() +
@@ -55,6 +56,11 @@ Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& rando
                                 .keys = std::move(options.spa_keys),
                                 .psk = options.psk,
                                 .mask = *self->mask_key};
+  if (gate != nullptr) {
+    auto hints = gate->add_verifier(verifier.mask);
+    if (!hints) return tl::unexpected(hints.error());
+    verifier.hint_listener = *hints;
+  }
   guard_->brief(verifier, now());
   verifier_ = std::make_unique<spa::Verifier>(std::move(verifier), random);
   guard_->restore(*verifier_, wall_now);

@@ -11,6 +11,7 @@
 
 #include <natt/roster_loader.h>
 #include <natt/roster_store.h>
+#include <natt/spa/kernel_gate.h>
 #include <natt/spa/verifier.h>
 #include <natt/tls_context.h>
 #include <natt/uv/broker.h>
@@ -20,8 +21,9 @@ namespace natt::uv {
 
 class BrokerSite {
  public:
+  // The gate, if there is one, learns what the site's verifier knows.
   [[nodiscard]] static Result<std::unique_ptr<BrokerSite>> make(BrokerSiteOptions options, Random& random, LogSink log,
-                                                                WallTime wall_now);
+                                                                WallTime wall_now, spa::KernelGate* gate);
   BrokerSite(const BrokerSite&) = delete;
   BrokerSite& operator=(const BrokerSite&) = delete;
 
@@ -58,7 +60,8 @@ class BrokerSite {
 
  private:
   BrokerSite(Identity identity, SiteCa ca, LogSink log);
-  [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now);
+  [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now,
+                                           spa::KernelGate* gate);
   void handle_newer_roster(const RosterChange& change);
   void retire_own_keys();
 

@@ -14,11 +14,12 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
  public:
   explicit Port(BrokerUdp& owner) : owner_(owner) {}
 
-  [[nodiscard]] Result<void> open(uv_loop_s& loop, const SocketAddress& bind) {
+  [[nodiscard]] Result<void> open(uv_loop_s& loop, const SocketAddress& bind, spa::KernelGate* gate,
+                                  spa::GateSocket kind) {
     auto socket = UdpSocket::open(loop, {.bind = bind}, *this);
     if (!socket) return tl::unexpected(socket.error());
     socket_ = std::move(*socket);
-    return {};
+    return gate == nullptr ? Result<void>{} : gate->attach(socket_->descriptor(), kind);
   }
   [[nodiscard]] UdpSocket& socket() { return *socket_; }
 
@@ -34,12 +35,15 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
 Result<std::unique_ptr<BrokerUdp>> BrokerUdp::open(uv_loop_s& loop, const Options& options, StunServer& stun,
                                                    RelayServer& relay, spa::VerifierGroup& verifiers) {
   std::unique_ptr<BrokerUdp> udp(new BrokerUdp(loop, stun, relay, verifiers, options));
-  if (auto opened = udp->main_->open(loop, {options.address, options.port}); !opened) {
+  if (auto opened = udp->main_->open(loop, {options.address, options.port}, options.gate, spa::GateSocket::kBrokerUdp);
+      !opened) {
     return tl::unexpected(opened.error());
   }
   if (options.dns_port != 0) {
     udp->dns_ = std::make_unique<Port>(*udp);
-    if (auto opened = udp->dns_->open(loop, {options.address, options.dns_port}); !opened) {
+    if (auto opened = udp->dns_->open(loop, {options.address, options.dns_port}, options.gate,
+                                      spa::GateSocket::kBrokerDns);
+        !opened) {
       return tl::unexpected(opened.error());
     }
   }

@@ -13,6 +13,7 @@
 #include <natt/knock_listener.h>
 #include <natt/relay_server.h>
 #include <natt/spa/dns_suffix.h>
+#include <natt/spa/kernel_gate.h>
 #include <natt/spa/verifier_group.h>
 #include <natt/stun_server.h>
 #include <natt/uv/timer.h>
@@ -28,6 +29,7 @@ class BrokerUdp final : private Timer::Listener {
     std::uint16_t dns_port = 53;  // 0: none
     std::vector<spa::DnsSuffix> dns_suffixes;  // of knocks over DNS; any of them will do
     KnockListener* knocks = nullptr;           // outlives this
+    spa::KernelGate* gate = nullptr;           // put on both ports
   };
 
   [[nodiscard]] static Result<std::unique_ptr<BrokerUdp>> open(uv_loop_s& loop, const Options& options,

@@ -98,6 +98,9 @@ class IndependentJudge(unittest.TestCase):
     def test_chain_is_as_strict_as_its_strictest_nat(self):
         self.check("symmetric+full-cone")
 
+    def test_split_egress(self):
+        self.check("split-egress")
+
     def test_udp_blocked(self):
         for text in self.verdicts("udp-blocked"):
             self.assertIn("STUN receive timeout", text)
@@ -208,6 +211,17 @@ class OwnProbe(unittest.TestCase):
                 self.mapped(neighbour)
                 neighbour.sendto(b"hairpin", mapping)
                 self.assertEqual(received(inside), [])
+
+    def test_split_egress_gives_tcp_another_address(self):
+        lab = self.open("split-egress")
+        self.assertEqual(self.mapped(self.socket(lab.client))[0], natlab.CLIENT)
+        listener = lab.broker.socket(kind=socket.SOCK_STREAM, bind=(natlab.BROKER[0], 443))
+        listener.listen()
+        with listener, lab.client.socket(kind=socket.SOCK_STREAM) as sock:
+            sock.connect((natlab.BROKER[0], 443))
+            accepted, source = listener.accept()
+            accepted.close()
+        self.assertEqual(source[0], natlab.CLIENT_TCP)
 
     def test_udp_blocked_passes_tcp_only(self):
         lab = self.open("udp-blocked")

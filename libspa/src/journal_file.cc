@@ -141,10 +141,14 @@ std::variant<NoJournal, JournalDamage, FoundJournal> find_journal(const std::fil
   return found;
 }
 
-Result<FileDescriptor> lock_file(const std::filesystem::path& path) {
-  FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+Result<LockedFile> lock_file(const std::filesystem::path& path) {
+  constexpr int kFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  int made = ::open(path.c_str(), kFlags | O_CREAT | O_EXCL, 0600);
+  const bool is_new = made >= 0;
+  if (!is_new && errno == EEXIST) made = ::open(path.c_str(), kFlags);
+  FileDescriptor fd(made);
   if (fd.get() < 0) return io_error(path, "cannot be opened", errno);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return LockedFile{std::move(fd), is_new};
   if (errno != EWOULDBLOCK) return io_error(path, "cannot be locked", errno);
   return fail(Errc::kInUse, path.string() + ": another process serves as this verifier; stop it first");
 }

@@ -47,8 +47,12 @@ struct FoundJournal {
 [[nodiscard]] std::variant<NoJournal, JournalDamage, FoundJournal> find_journal(const std::filesystem::path& path,
                                                                                 const DeviceId& verifier);
 
+struct LockedFile {
+  FileDescriptor fd;
+  bool made = false;  // it was not there before
+};
 // An exclusive lock that the kernel takes back when the process ends, however it ends. Errc::kInUse when taken.
-[[nodiscard]] Result<FileDescriptor> lock_file(const std::filesystem::path& path);
+[[nodiscard]] Result<LockedFile> lock_file(const std::filesystem::path& path);
 
 // A new file, mapped, all zero, mode 0600, under `path` + ".new" until publish().
 class JournalFile {

@@ -135,7 +135,8 @@ Result<std::unique_ptr<MappedJournal>> MappedJournal::open(const MappedJournalOp
 Result<void> MappedJournal::lock() {
   auto locked = lock_file(options_.path.string() + ".lock");
   if (!locked) return tl::unexpected(locked.error());
-  lock_ = std::make_unique<Lock>(std::move(*locked));
+  never_locked_ = locked->made;
+  lock_ = std::make_unique<Lock>(std::move(locked->fd));
   return {};
 }
 
@@ -149,7 +150,8 @@ void MappedJournal::load() {
   const HostTime now = clock_.read();
   former_->accept_from = now.boot + kQuarantine;
   if (std::holds_alternative<NoJournal>(result)) {
-    const bool first = options_.keys_made && now.wall >= *options_.keys_made &&
+    // The lock's file stays when a run ends: with it, there was one.
+    const bool first = never_locked_ && options_.keys_made && now.wall >= *options_.keys_made &&
                        now.wall - *options_.keys_made <= kNewKeys;
     if (first) former_->accept_from = now.boot;
     return doubt(first ? ReplayState::kFirst : ReplayState::kMissing,

@@ -13,14 +13,14 @@ constexpr Duration kNoise = std::chrono::milliseconds(5);
 
 }  // namespace
 
-SteadyWallClock::SteadyWallClock(const HostClock& host) : host_(host) {
-  const HostTime time = host_.read();
+SteadyWallClock::SteadyWallClock(const HostClock& host) : host_(&host) {
+  const HostTime time = host_->read();
   offset_ = time.wall.time_since_epoch() - time.boot;
   last_boot_ = time.boot;
 }
 
 WallTime SteadyWallClock::now() {
-  const HostTime time = host_.read();
+  const HostTime time = host_->read();
   follow(time.wall.time_since_epoch() - time.boot, time.boot);
   last_boot_ = std::max(last_boot_, time.boot);
   return WallTime(std::chrono::floor<std::chrono::milliseconds>(offset_ + last_boot_));

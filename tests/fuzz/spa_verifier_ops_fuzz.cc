@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Structured: the input chooses operations on a verifier with four devices, in virtual
-// time: knock, replay, damage, let time pass, set the clock, enroll, renew, revoke.
+// time: knock, replay, damage, let time pass, set the clock, enroll, renew, revoke; and, in
+// inputs of an odd size, on its journal: restart, stay away, lose or spoil the file.
 // Invariants: no frame is granted twice (but for retransmitted Initials), nothing is
 // granted to a device that is not enrolled, and a damaged frame is never granted.
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 
 #include <natt/spa/knocker.h>
+#include <natt/spa/mapped_journal.h>
+#include <natt/spa/steady_wall_clock.h>
 #include <natt/spa/udp_carrier.h>
 #include <natt/spa/verifier.h>
 #include <tests/support/seeded_random.h>
+#include <tests/unit/spa/host_clock_double.h>
 
 using namespace natt;
 using namespace natt::spa;
@@ -25,7 +30,14 @@ struct World {
   SitePsk psk{random.bytes<32>()};
   MaskKey mask{random.bytes<16>()};
   Instant now{std::chrono::hours(1)};
-  WallTime wall{std::chrono::seconds(64 * 27'600'000)};
+  // 2039: later than the clock of the file system that holds the journal.
+  test::HostClockDouble host{WallTime(std::chrono::seconds(64LL * 34'500'000))};
+  SteadyWallClock clock{host};
+  WallTime wall = clock.now();
+  std::filesystem::path folder;  // empty: no journal
+  std::unique_ptr<MappedJournal> journal;
+  // The file was lost: what was accepted before may be again when the clock is set back to then.
+  bool forgetful = false;
   std::vector<KeyPair> keys;
   std::vector<std::unique_ptr<Knocker>> knockers;
   std::unique_ptr<Verifier> verifier;
@@ -37,10 +49,13 @@ struct World {
     return {"hq", i == 3 ? Role::kGateway : Role::kClient, "d" + std::to_string(i)};
   }
 
-  World() {
-    VerifierOptions options{.identity = kBroker, .psk = psk, .mask = mask, .client_nonces_per_slot = 64};
-    options.keys.push_back(KeyPair::from_secret(broker_keys.secret()));
-    verifier = std::make_unique<Verifier>(std::move(options), random);
+  explicit World(bool journaled) {
+    if (journaled) {
+      std::string name = (std::filesystem::temp_directory_path() / "natt-fuzz-XXXXXX").string();
+      if (::mkdtemp(name.data()) == nullptr) std::abort();
+      folder = name;
+    }
+    start();
     for (std::size_t i = 0; i < kDevices; ++i) {
       keys.push_back(KeyPair::generate(random));
       const auto pair =
@@ -48,7 +63,64 @@ struct World {
       const KnockerOptions made{.device = device(i), .verifier = kBroker, .mask = mask, .key_generation = 1};
       knockers.push_back(std::make_unique<Knocker>(made, *pair, random));
     }
+  }
+  ~World() {
+    std::error_code ignored;
+    if (!folder.empty()) std::filesystem::remove_all(folder, ignored);
+  }
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  [[nodiscard]] std::filesystem::path path() const { return folder / "journal"; }
+
+  void start() {
+    verifier.reset();
+    journal.reset();
+    VerifierOptions options{.identity = kBroker, .psk = psk, .mask = mask, .client_nonces_per_slot = 64};
+    options.keys.push_back(KeyPair::from_secret(broker_keys.secret()));
+    clock = SteadyWallClock(host);
+    wall = clock.now();
+    if (!folder.empty()) {
+      const MappedJournalOptions made{.path = path(), .verifier = DeviceId::of(kBroker), .records_per_slot = 48};
+      journal = std::move(*MappedJournal::open(made, host, random));
+      journal->brief(options, now);
+    }
+    verifier = std::make_unique<Verifier>(std::move(options), random);
+    if (journal) journal->restore(*verifier, wall);
+    for (std::size_t i = 0; i < kDevices; ++i) {
+      if (enrolled[i]) put(i, false);
+    }
     verifier->handle_timeout(now, wall);
+  }
+
+  void restart(std::chrono::seconds away) {
+    if (folder.empty()) return;
+    verifier.reset();
+    journal.reset();
+    now += away;
+    host.pass(away);
+    start();
+  }
+
+  void lose(std::uint8_t how) {
+    if (folder.empty()) return;
+    verifier.reset();
+    journal.reset();
+    forgetful = true;
+    if (how == 0) {
+      std::filesystem::remove(path());
+    } else {
+      std::filesystem::resize_file(path(), how * 64);
+    }
+    start();
+  }
+
+  void tick() {
+    const std::uint64_t steps_back = clock.stats().steps_back;
+    wall = clock.now();
+    if (forgetful && clock.stats().steps_back != steps_back) granted.clear();
+    verifier->handle_timeout(now, wall);
+    if (journal) journal->handle_timeout();
   }
 
   void submit(const Frame& frame, bool damaged) {
@@ -79,20 +151,20 @@ struct World {
 
   void pass(Duration by) {
     now += by;
-    wall += std::chrono::duration_cast<std::chrono::milliseconds>(by);
-    verifier->handle_timeout(now, wall);
+    host.pass(by);
+    tick();
   }
 
   void set_clock(int seconds) {
-    wall = std::max(wall + std::chrono::seconds(seconds), WallTime(std::chrono::hours(1)));
-    verifier->handle_timeout(now, wall);
+    host.set(std::max(host.time.wall + std::chrono::seconds(seconds), WallTime(std::chrono::hours(1))));
+    tick();
   }
 };
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  World world;
+  World world(size % 2 == 1);
   const std::size_t operations = std::min<std::size_t>(size / 2, 500);
   for (std::size_t at = 0; at < operations; ++at) {
     const std::uint8_t operation = data[2 * at];
@@ -108,6 +180,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 5: world.pass(std::chrono::seconds(argument)); break;
       case 6: world.set_clock(signed_argument * 8); break;
       case 7: world.set_clock(signed_argument * 100'000); break;
+      case 8: world.restart(std::chrono::seconds(argument % 32)); break;
+      case 9: world.restart(std::chrono::seconds(argument)); break;
+      case 10: world.lose(argument); break;
       default:
         if (world.sent.empty()) break;
         Frame frame = world.sent[argument % world.sent.size()];

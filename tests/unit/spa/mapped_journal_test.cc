@@ -96,6 +96,11 @@ TEST_CASE("spa mapped journal: keys that were just made have no former run", "[s
     CHECK(site.try_knock(site.fresh_knock()) == (state == ReplayState::kFirst));
     site.stop();
     std::filesystem::remove(site.folder.path());
+    // The lock's file tells that there was a run.
+    CHECK(site.start() == ReplayState::kMissing);
+    site.stop();
+    std::filesystem::remove(site.folder.path());
+    std::filesystem::remove(site.folder.path().string() + ".lock");
   }
 }
 

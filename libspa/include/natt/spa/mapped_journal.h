@@ -42,7 +42,7 @@ struct MappedJournalOptions {
 // What was found at start.
 enum class ReplayState : std::uint8_t {
   kComplete,     // every nonce of the former run is remembered
-  kFirst,        // no journal, and none was to be expected: the keys are new
+  kFirst,        // no journal and no trace of a run, and none was to be expected: the keys are new
   kMissing,      // no journal
   kStale,        // whole, but not the last word: older copy, host restarted, clock set, too long ago
   kCorrupt,      // not what was written
@@ -114,6 +114,7 @@ class MappedJournal final : public ReplayJournal {
   const HostClock& clock_;
   Random& random_;
   std::unique_ptr<Lock> lock_;
+  bool never_locked_ = false;
   std::unique_ptr<Former> former_;
   std::unique_ptr<File> file_;  // null: unavailable
   WallTime last_beat_{};

@@ -41,7 +41,7 @@ class SteadyWallClock {
   void run_down(Duration wanted, Duration boot);
   void count_step(Duration by);
 
-  const HostClock& host_;
+  const HostClock* host_;
   Duration offset_;      // added to the time since boot
   Duration last_boot_;   // at the last call
   bool behind_ = false;  // running down a small step back

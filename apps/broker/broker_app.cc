@@ -42,6 +42,9 @@ Result<void> BrokerApp::open() {
   if (!key) return tl::unexpected(key.error());
   auto sites = site_options();
   if (!sites) return tl::unexpected(sites.error());
+  std::vector<const SignedRoster*> rosters;
+  for (const auto& site : *sites) rosters.push_back(&site.roster);
+  gate_ = program::open_gate(config_.spa.kernel_gate, rosters, log_.sink());
   auto broker = natt::uv::Broker::open(loop_.native(),
                                        {.address = config_.listen.address,
                                         .port = config_.listen.port,
@@ -49,6 +52,7 @@ Result<void> BrokerApp::open() {
                                         .dns_suffix = config_.spa.dns_suffix,
                                         .mode = config_.spa.mode,
                                         .tcp_visibility = config_.spa.tcp_visibility,
+                                        .gate = gate_.gate.get(),
                                         .relay_key = *key,
                                         .relay = {.log = log_.sink()},
                                         .sites = std::move(*sites),
@@ -182,6 +186,7 @@ control::Health BrokerApp::health() const {
                "relayed throughput is above natt/relayThroughputBitsPerSecondThreshold: add a broker to the site");
   }
   add_door(health);
+  program::add_gate_health(health, gate_);
   for (const natt::uv::BrokerSiteState& site : broker_->sites(natt::uv::wall_now())) {
     if (site.roster_stale) {
       health.add(control::HealthStatus::kWarning,

@@ -17,6 +17,7 @@
 #include "apps/control/control_server.h"
 #include "apps/control/status.h"
 #include "apps/program/event_loop.h"
+#include "apps/program/gate_state.h"
 #include "apps/program/roster_files.h"
 #include "apps/program/settings_commands.h"
 
@@ -60,6 +61,7 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   SystemRandom random_;
   std::unique_ptr<config::NattSettings> settings_;
   WallTime since_{};
+  program::GateState gate_;
   std::unique_ptr<natt::uv::Broker> broker_;
   std::vector<std::unique_ptr<program::RosterWatch>> watches_;
   control::CommandTable commands_;

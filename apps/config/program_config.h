@@ -49,6 +49,8 @@ struct SpaConfig {
   SpaMode mode = SpaMode::kUdpTcp;
   // Absent: the best this host can do. Brokers and gateways only.
   std::optional<TcpVisibility> tcp_visibility;
+  // Strangers' packets are dropped in the kernel where the host can. Brokers and gateways only.
+  bool kernel_gate = true;
   // `[spa] dns_suffix`: what knocks over DNS end in. Absent: each site's own, which follows from its PSK.
   std::optional<spa::DnsSuffix> dns_suffix;
 };

@@ -86,6 +86,7 @@ SpaConfig read_spa(TableReader& root, HasListener listener) {
       table->parsed("dns_suffix", spa::DnsSuffix::parse, "a host name of at most 60 characters without a final dot");
   if (listener == HasListener::kYes) {
     config.tcp_visibility = table->parsed("tcp_visibility", parse_visibility, "\"syn\", \"ip\" or \"open\"");
+    config.kernel_gate = table->boolean("kernel_gate").value_or(config.kernel_gate);
   }
   table->finish();
   return config;

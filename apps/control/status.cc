@@ -86,10 +86,17 @@ void to_json(nlohmann::json& json, const TcpDoor& door) {
   json = {{"mode", door.mode}, {"tcpVisibility", door.tcp_visibility}, {"connections", numbers_json(door.counters)}};
 }
 
+void to_json(nlohmann::json& json, const KernelGate& gate) {
+  json = {{"active", gate.active}};
+  if (!gate.active) json["reason"] = gate.reason;
+  if (gate.active) json["packets"] = numbers_json(gate.packets);
+}
+
 void to_json(nlohmann::json& json, const Health& health) {
   json = {{"status", to_string(health.status)}, {"details", health.details}};
   if (!health.spa.empty()) json["spa"] = health.spa;
   if (health.tcp) json["tcp"] = *health.tcp;
+  if (health.gate) json["kernelGate"] = *health.gate;
 }
 
 void to_json(nlohmann::json& json, const Session& session) {

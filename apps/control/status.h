@@ -53,12 +53,20 @@ struct TcpDoor {
   std::vector<std::pair<std::string, std::uint64_t>> counters;
 };
 
+// What the kernel gate did with packets, by verdict; why it is off, where it is.
+struct KernelGate {
+  bool active = false;
+  std::string reason;
+  std::vector<std::pair<std::string, std::uint64_t>> packets;
+};
+
 // `nattctl health`. The worst detail decides the status.
 struct Health {
   HealthStatus status = HealthStatus::kHealthy;
   std::vector<std::string> details;  // one sentence each, with what to do
   std::vector<SpaCounters> spa;      // brokers and gateways
   std::optional<TcpDoor> tcp;        // brokers
+  std::optional<KernelGate> gate;    // brokers and gateways
   void add(HealthStatus severity, std::string detail);
 };
 
@@ -132,6 +140,7 @@ void to_json(nlohmann::json& json, const SessionCounts& counts);
 void to_json(nlohmann::json& json, const Relayed& relayed);
 void to_json(nlohmann::json& json, const SpaCounters& counters);
 void to_json(nlohmann::json& json, const TcpDoor& door);
+void to_json(nlohmann::json& json, const KernelGate& gate);
 void to_json(nlohmann::json& json, const Health& health);
 void to_json(nlohmann::json& json, const Session& session);
 void to_json(nlohmann::json& json, const Peer& peer);

@@ -73,6 +73,12 @@ std::string spa_text(const json& health) {
     text += fmt::format("TCP: mode {}, visibility {}; connections: {}\n", cell(tcp, "mode"), cell(tcp, "tcpVisibility"),
                         counters_text(field(tcp, "connections")));
   }
+  const json& gate = field(health, "kernelGate");
+  if (gate.is_object()) {
+    const bool active = gate.value("active", false);
+    text += active ? fmt::format("kernel gate: on; packets: {}\n", counters_text(field(gate, "packets")))
+                   : fmt::format("kernel gate: off, {}\n", cell(gate, "reason"));
+  }
   return text;
 }
 

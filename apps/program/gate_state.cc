@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/program/gate_state.h"
+
+#include <algorithm>
+
+namespace natt::program {
+namespace {
+
+// A roster's entry has about 150 octets a device, 38 of them for a key (docs/WIRE.md section 2.2): a key for each 64
+// octets leaves room for every device twice.
+constexpr std::size_t kOctetsPerKey = 64;
+constexpr std::size_t kLeastKeys = 4096;
+
+std::size_t keys_of(const std::vector<const SignedRoster*>& rosters) {
+  std::size_t octets = 0;
+  for (const SignedRoster* roster : rosters) octets += roster->full.size();
+  return std::max(kLeastKeys, octets / kOctetsPerKey);
+}
+
+GateState off(bool wanted, std::string reason, LogLevel level, const LogSink& log) {
+  log(level, "natt.spa.kernel_gate state=off reason=\"" + reason + "\"");
+  return {.gate = nullptr, .off_reason = std::move(reason), .wanted = wanted};
+}
+
+}  // namespace
+
+GateState open_gate(bool wanted, const std::vector<const SignedRoster*>& rosters, const LogSink& log) {
+  if (!wanted) return off(false, "[spa] kernel_gate is false", LogLevel::kInfo, log);
+  if (rosters.size() > spa::KernelGate::kMaxVerifiers) {
+    return off(true, "the kernel gate serves 16 sites, this program has more", LogLevel::kWarning, log);
+  }
+  const std::size_t keys = keys_of(rosters);
+  auto gate = spa::open_kernel_gate({.max_keys = keys});
+  if (!gate) return off(true, gate.error().message, LogLevel::kWarning, log);
+  log(LogLevel::kInfo, "natt.spa.kernel_gate state=on keys=" + std::to_string(keys));
+  return {.gate = std::move(*gate), .off_reason = {}, .wanted = true};
+}
+
+void add_gate_health(control::Health& health, const GateState& state) {
+  if (!state.gate) {
+    health.gate = control::KernelGate{.active = false, .reason = state.off_reason, .packets = {}};
+    if (state.wanted) {
+      // What that means for TCP is a warning of its own (TcpDoorPlan::shortfall).
+      health.add(control::HealthStatus::kHealthy, "kernel gate: off, packets of strangers reach this program, which "
+                                                  "refuses them: " + state.off_reason);
+    }
+    return;
+  }
+  const spa::KernelGateStats stats = state.gate->stats();
+  health.gate = control::KernelGate{.active = true, .reason = {}, .packets = {}};
+  for (std::size_t i = 0; i < stats.packets.size(); ++i) {
+    health.gate->packets.emplace_back(to_string(static_cast<spa::GateVerdict>(i)), stats.packets[i]);
+  }
+  if (!stats.complete) {
+    health.add(control::HealthStatus::kWarning,
+               "kernel gate: more devices than it was opened for, knocks of strangers reach this program: restart it");
+  }
+}
+
+}  // namespace natt::program

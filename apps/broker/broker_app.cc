@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/broker/broker_app.h"
 
+#include <algorithm>
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "apps/broker/relay_key_file.h"
@@ -15,6 +18,12 @@ using nlohmann::json;
 
 std::string text_of(const std::optional<SocketAddress>& address) { return address ? address->to_string() : ""; }
 
+std::vector<spa::KeyPair> pairs_of(const config::SiteConfig& site) {
+  std::vector<spa::KeyPair> pairs;
+  for (const config::SpaKey& key : site.spa_keys) pairs.push_back(spa::KeyPair::from_secret(key.secret.view()));
+  return pairs;
+}
+
 std::string sentence_of(const KnockMissing& missing) {
   const std::string who = missing.identity.uri() + " connects from " + missing.remote.ip.to_string();
   if (missing.knocked_from) {
@@ -28,7 +37,12 @@ std::string sentence_of(const KnockMissing& missing) {
 }  // namespace
 
 BrokerApp::BrokerApp(program::EventLoop& loop, config::BrokerConfig config, config::Log& log)
-    : loop_(loop), config_(std::move(config)), log_(log), timer_(loop.native(), *this) {}
+    : loop_(loop),
+      config_(std::move(config)),
+      log_(log),
+      retired_keys_(loop.native(), config_.state.dir, log.sink()),
+      reloading_(loop.native()),
+      timer_(loop.native(), *this) {}
 
 BrokerApp::~BrokerApp() = default;
 
@@ -56,12 +70,16 @@ Result<void> BrokerApp::open() {
                                         .relay_key = *key,
                                         .relay = {.log = log_.sink()},
                                         .sites = std::move(*sites),
+                                        .retired_keys = &retired_keys_,
                                         .log = log_.sink()},
                                        random_);
   if (!broker) return tl::unexpected(broker.error());
   broker_ = std::move(*broker);
   apply_settings();
-  watch_rosters();
+  for (const config::SiteConfig& site : config_.sites) {
+    if (const RetiredKeys* kept = broker_->retired_keys(site.name)) retired_keys_.compact(site.name, *kept);
+  }
+  watch_files();
   add_commands();
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
@@ -69,7 +87,7 @@ Result<void> BrokerApp::open() {
   return {};
 }
 
-Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() const {
+Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() {
   std::vector<natt::uv::BrokerSiteOptions> sites;
   for (const config::SiteConfig& site : config_.sites) {
     auto credentials = config::make_credentials(site);
@@ -79,26 +97,24 @@ Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() const
     natt::uv::BrokerSiteOptions options{
         .credentials = std::move(*credentials), .spa_keys = {}, .psk = site.psk, .roster = std::move(*roster)};
     options.replay_journal = program::replay_journal(config_.state.dir, site.name);
-    for (const config::SpaKey& key : site.spa_keys) {
-      options.spa_keys.push_back(spa::KeyPair::from_secret(key.secret.view()));
-    }
+    options.spa_keys = pairs_of(site);
+    options.retired = retired_keys_.load(site.name);
     sites.push_back(std::move(options));
   }
   return sites;
 }
 
-void BrokerApp::watch_rosters() {
+void BrokerApp::watch_files() {
+  const auto watch = [this](const std::filesystem::path& file, std::function<void()> changed) {
+    watches_.push_back(std::make_unique<control::FileWatch>(loop_.native(), file, std::move(changed)));
+  };
   for (const config::SiteConfig& site : config_.sites) {
-    auto changed = [this, name = site.name](const SignedRoster& documents) {
-      const auto change = broker_->update_roster(natt::uv::now(), name, documents);
-      if (!change) {
-        return log_.sink()(LogLevel::kWarning,
-                           "natt.roster.refused site=" + name + " reason=\"" + change.error().message + "\"");
-      }
-      if (change->number != 0) program::persist_roster(*broker_->roster(name), name, config_.state.dir, log_.sink());
-    };
-    watches_.push_back(std::make_unique<program::RosterWatch>(loop_.native(), site, log_.sink(), std::move(changed)));
+    watch(site.roster_file, [this, job = program::roster_job(site, config_.state.dir), name = site.name] {
+      broker_->load_roster(name, job);
+    });
   }
+  // Renewed keys come with this file: nobody has to remember the signal. Settings wait for it.
+  watch(config_.file, [this] { read_again(); });
 }
 
 void BrokerApp::apply_settings() {
@@ -121,17 +137,70 @@ void BrokerApp::on_timer(Instant now) {
   timer_.arm(now + std::chrono::milliseconds(50));
 }
 
-void BrokerApp::on_reload(Instant now) {
-  const auto config = config::load_broker_config(config_.file);
+void BrokerApp::on_reload(Instant) {
+  settings_wanted_ = true;
+  read_again();
+}
+
+// A file with the roster of a large site takes a second to read and verify.
+void BrokerApp::read_again() {
+  reloading_.start(
+      [reload = &reload_, file = config_.file] {
+        reload->config = config::load_broker_config(file);
+        reload->credentials.clear();
+        if (!reload->config) return;
+        for (const config::SiteConfig& site : reload->config->sites) {
+          reload->credentials.push_back(config::make_credentials(site));
+        }
+      },
+      [this] { apply_reload(natt::uv::now()); });
+}
+
+void BrokerApp::apply_reload(Instant now) {
+  const auto& config = reload_.config;
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
-  log_.set_level(config->log.level);
-  settings_->reload(config->natt);
+  if (std::exchange(settings_wanted_, false)) reload_settings(now, *config);
+  for (std::size_t i = 0; i < config->sites.size(); ++i) {
+    const config::SiteConfig& after = config->sites[i];
+    const auto before = std::find_if(config_.sites.begin(), config_.sites.end(),
+                                     [&after](const config::SiteConfig& site) { return site.name == after.name; });
+    // load_broker_config() has made these credentials once already.
+    if (before == config_.sites.end() || !reload_.credentials[i]) continue;
+    renew_site(now, *before, after, *reload_.credentials[i]);
+    *before = after;
+  }
+  reload_ = {};
+  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+}
+
+void BrokerApp::reload_settings(Instant now, const config::BrokerConfig& config) {
+  log_.set_level(config.log.level);
+  settings_->reload(config.natt);
   apply_settings();
-  if (auto set = broker_->set_tcp_policy(now, config->spa.mode, config->spa.tcp_visibility); !set) {
+  if (auto set = broker_->set_tcp_policy(now, config.spa.mode, config.spa.tcp_visibility); !set) {
     log_.sink()(LogLevel::kError, "natt.spa.mode_failed reason=\"" + set.error().message + "\"");
   }
-  for (const auto& watch : watches_) watch->reload();
-  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+}
+
+void BrokerApp::renew_site(Instant now, const config::SiteConfig& before, const config::SiteConfig& after,
+                           const Credentials& credentials) {
+  if (before.certificate_pem != after.certificate_pem || !config::same_keys(before, after)) {
+    if (auto renewed = broker_->update_keys(now, after.name, credentials, pairs_of(after)); !renewed) {
+      log_.sink()(LogLevel::kError, "natt.spa.not_renewed site=" + after.name + " reason=\"" +
+                                        renewed.error().message + "\"");
+    } else {
+      log_.sink()(LogLevel::kInfo, "natt.spa.renewed site=" + after.name + " generation=" +
+                                       std::to_string(after.spa_keys.front().generation));
+    }
+  }
+  // After the keys: devices that learn a key of ours from the roster find it served.
+  if (before.roster != after.roster) {
+    broker_->load_roster(after.name, program::embedded_roster_job(after, config_.state.dir));
+  }
+  std::error_code failed;
+  if (std::filesystem::exists(after.roster_file, failed)) {
+    broker_->load_roster(after.name, program::roster_job(after, config_.state.dir));
+  }
 }
 
 control::SessionCounts BrokerApp::counts(const std::string& site) const {
@@ -196,10 +265,35 @@ control::Health BrokerApp::health() const {
       health.add(control::HealthStatus::kWarning,
                  "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
     }
+    add_keys(health, site);
     program::add_replay_health(health, site.name, site.replay, natt::uv::now());
     health.spa.push_back(control::counters_of(site.name, site.spa));
   }
   return health;
+}
+
+void BrokerApp::add_keys(control::Health& health, const natt::uv::BrokerSiteState& site) const {
+  if (site.missing_own_key) {
+    health.add(control::HealthStatus::kWarning,
+               "the roster of site " + site.name + " lists SPA key generation " +
+                   std::to_string(*site.missing_own_key) + " of this broker, and " + config_.file.string() +
+                   " does not hold it: copy the broker's renewed file here; devices try the older key after it");
+  }
+  if (site.devices_loading != 0) {
+    health.add(control::HealthStatus::kHealthy, std::to_string(site.devices_loading) + " devices of site " + site.name +
+                                                    " are being loaded and can knock within seconds");
+  }
+  if (site.spa.own_keys > 1 && site.devices_loading == 0) {
+    health.add(control::HealthStatus::kHealthy,
+               std::to_string(site.spa.devices_on_newest_key) + " of " + std::to_string(site.spa.devices) +
+                   " devices of site " + site.name + " have used this broker's newest SPA key since it started");
+  }
+  const auto& damaged = retired_keys_.damaged();
+  if (std::find(damaged.begin(), damaged.end(), site.name) != damaged.end()) {
+    health.add(control::HealthStatus::kWarning,
+               "the list of retired SPA keys of site " + site.name +
+                   " could not be read: older keys work again until their devices use the newer ones");
+  }
 }
 
 std::vector<control::Session> BrokerApp::sessions() const {

@@ -16,8 +16,11 @@
 #include "apps/control/command_table.h"
 #include "apps/control/control_server.h"
 #include "apps/control/status.h"
+#include "apps/control/file_watch.h"
+#include "apps/program/background_task.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
+#include "apps/program/retired_key_files.h"
 #include "apps/program/roster_files.h"
 #include "apps/program/settings_commands.h"
 
@@ -43,8 +46,15 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   void on_reload(Instant now) override;
   void on_timer(Instant now) override;
 
-  [[nodiscard]] Result<std::vector<natt::uv::BrokerSiteOptions>> site_options() const;
-  void watch_rosters();
+  [[nodiscard]] Result<std::vector<natt::uv::BrokerSiteOptions>> site_options();
+  void watch_files();
+  // Reads the configuration file in the background, and takes over keys, rosters and, after SIGHUP, settings.
+  void read_again();
+  void apply_reload(Instant now);
+  void reload_settings(Instant now, const config::BrokerConfig& config);
+  void renew_site(Instant now, const config::SiteConfig& before, const config::SiteConfig& after,
+                  const Credentials& credentials);
+  void add_keys(control::Health& health, const natt::uv::BrokerSiteState& site) const;
   void add_commands();
   [[nodiscard]] control::Health health() const;
   void add_door(control::Health& health) const;
@@ -61,9 +71,18 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   SystemRandom random_;
   std::unique_ptr<config::NattSettings> settings_;
   WallTime since_{};
+  program::RetiredKeyFiles retired_keys_;
   program::GateState gate_;
   std::unique_ptr<natt::uv::Broker> broker_;
-  std::vector<std::unique_ptr<program::RosterWatch>> watches_;
+  std::vector<std::unique_ptr<control::FileWatch>> watches_;
+  // Written by the thread that reads, read when it has finished.
+  struct Reload {
+    Result<config::BrokerConfig> config = config::BrokerConfig{};
+    std::vector<Result<Credentials>> credentials;  // one per site
+  };
+  Reload reload_;
+  bool settings_wanted_ = false;
+  program::BackgroundTask reloading_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
   natt::uv::Timer timer_;

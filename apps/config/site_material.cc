@@ -65,6 +65,13 @@ Result<Credentials> make_credentials(const SiteConfig& site) {
   return credentials;
 }
 
+bool same_keys(const SiteConfig& a, const SiteConfig& b) {
+  return std::equal(a.spa_keys.begin(), a.spa_keys.end(), b.spa_keys.begin(), b.spa_keys.end(),
+                    [](const SpaKey& left, const SpaKey& right) {
+                      return left.generation == right.generation && left.secret == right.secret;
+                    });
+}
+
 RosterView roster_view(Role role) { return role == Role::kClient ? RosterView::kClient : RosterView::kFull; }
 
 Result<void> load_rosters(const SiteConfig& site, const std::filesystem::path& state_dir, RosterStore& store,

@@ -24,6 +24,9 @@ namespace natt::config {
 // the CA's: also done while a file is loaded, so that --check finds it. Errors name the key.
 [[nodiscard]] Result<Credentials> make_credentials(const SiteConfig& site);
 
+// Whether two readings of a file hold the same SPA keys.
+[[nodiscard]] bool same_keys(const SiteConfig& a, const SiteConfig& b);
+
 // What this role goes by (natt/roster_store.h).
 [[nodiscard]] RosterView roster_view(Role role);
 

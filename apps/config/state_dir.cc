@@ -69,6 +69,14 @@ Result<struct stat> check_readable(int fd, const std::filesystem::path& file, st
 
 }  // namespace
 
+Result<void> append_to_file(const std::filesystem::path& file, ByteView bytes) {
+  const Descriptor fd(::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (fd.get() < 0) return io_error(file, "cannot be made");
+  if (auto written = write_all(fd.get(), bytes, file); !written) return written;
+  if (::fsync(fd.get()) != 0) return io_error(file, "cannot be written to the disk");
+  return sync_dir(file.parent_path().empty() ? "." : file.parent_path());
+}
+
 Result<void> sync_dir(const std::filesystem::path& dir) {
   const Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd.get() < 0 || ::fsync(fd.get()) != 0) return io_error(dir, "cannot be written to the disk");

@@ -21,6 +21,10 @@ namespace natt::config {
 // Writes `bytes` to `file`, mode 0600: temporary file, fsync, rename, fsync of the folder.
 [[nodiscard]] Result<void> write_file_atomically(const std::filesystem::path& file, ByteView bytes);
 
+// Appends `bytes` in one write and syncs the file, made 0600 when it is missing. After a crash it ends in all of them,
+// some of them, or none.
+[[nodiscard]] Result<void> append_to_file(const std::filesystem::path& file, ByteView bytes);
+
 // After a rename inside it: what the folder lists survives a power cut.
 [[nodiscard]] Result<void> sync_dir(const std::filesystem::path& dir);
 

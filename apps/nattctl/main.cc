@@ -83,13 +83,15 @@ void add_site_changes(CLI::App& app, CommandLine& line) {
   CLI::App* renew = app.add_subcommand("renew", "Give a device a new certificate and new SPA keys");
   CLI::App* revoke = app.add_subcommand("revoke", "Remove a device from a site and revoke its certificates");
   CLI::App* sign = app.add_subcommand("sign", "Sign the roster again, for a new next-update time");
-  for (CLI::App* command : {renew, revoke, sign})
+  CLI::App* retire = app.add_subcommand("retire", "Take all SPA keys of a device but the newest out of the roster");
+  for (CLI::App* command : {renew, revoke, retire, sign})
     command->add_option("DIR", line.dir, "Folder of the site")->required();
-  for (CLI::App* command : {renew, revoke}) {
+  for (CLI::App* command : {renew, revoke, retire}) {
     command->add_option("NAME", line.name, "Name of the device, or ROLE/NAME")->required();
   }
   renew->callback([&line] { line.run = [&line] { return print(run_renew(line.dir, line.name)); }; });
   revoke->callback([&line] { line.run = [&line] { return print(run_revoke(line.dir, line.name)); }; });
+  retire->callback([&line] { line.run = [&line] { return print(run_retire(line.dir, line.name)); }; });
   sign->callback([&line] { line.run = [&line] { return print(run_sign(line.dir)); }; });
 }
 

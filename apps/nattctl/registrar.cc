@@ -198,24 +198,43 @@ Result<std::vector<config::SpaKey>> Registrar::current_keys(const Identity& iden
   return complain(fmt::format("{}: is not the file of {}", (folder_.path() / name).string(), identity.uri()));
 }
 
-Result<void> Registrar::renew(const Identity& identity) {
+Result<Renewal> Registrar::renew(const Identity& identity) {
   RosterDevice* listed = device(identity);
   if (listed == nullptr) return complain(fmt::format("{} is not enrolled", identity.uri()));
   auto keys = current_keys(identity);
   if (!keys) return tl::unexpected(std::move(keys.error()));
-  // The pair that the device uses stays beside the new one; what is older goes.
-  const std::uint16_t newest = listed->spa_keys.back().generation;
-  std::erase_if(listed->spa_keys, [newest](const SpaPublicKey& key) { return key.generation != newest; });
+  Renewal renewal;
+  // A broker or gateway holds two pairs; a public key more would be one that nobody answers to.
+  const std::size_t room = identity.role == Role::kClient ? Roster::kMaxSpaKeys : config::kMaxSpaKeys;
+  std::vector<SpaPublicKey>& held = listed->spa_keys;
+  while (held.size() >= room) {
+    renewal.dropped.push_back(held.front().generation);
+    held.erase(held.begin());
+  }
+  for (const SpaPublicKey& key : held) renewal.kept.push_back(key.generation);
+  const std::uint16_t newest = held.back().generation;
   if (newest == 65535)
     return complain(fmt::format("{} has no key generation left; revoke and enroll it", identity.uri()));
-  auto secrets = issue(identity, static_cast<std::uint16_t>(newest + 1));
+  renewal.generation = static_cast<std::uint16_t>(newest + 1);
+  auto secrets = issue(identity, renewal.generation);
   if (!secrets) return tl::unexpected(std::move(secrets.error()));
   for (config::SpaKey& key : *keys) {
     if (key.generation == newest) secrets->spa_keys.push_back(std::move(key));
   }
   Pending pending{.file = {.identity = identity, .secrets = std::move(*secrets), .ca_pem = {}}, .is_renewal = true};
   pending_.push_back(std::move(pending));
-  return {};
+  return renewal;
+}
+
+Result<std::vector<std::uint16_t>> Registrar::retire(const Identity& identity) {
+  RosterDevice* listed = device(identity);
+  if (listed == nullptr) return complain(fmt::format("{} is not enrolled", identity.uri()));
+  std::vector<std::uint16_t> retired;
+  while (listed->spa_keys.size() > 1) {
+    retired.push_back(listed->spa_keys.front().generation);
+    listed->spa_keys.erase(listed->spa_keys.begin());
+  }
+  return retired;
 }
 
 Result<void> Registrar::revoke(const Identity& identity) {

@@ -41,6 +41,12 @@ struct Enrollment {
   std::optional<config::SpaMode> spa_mode = {};  // brokers that differ from their site
 };
 
+struct Renewal {
+  std::uint16_t generation = 0;
+  std::vector<std::uint16_t> kept;     // older ones that go on working until the new one was used
+  std::vector<std::uint16_t> dropped;  // older ones that there was no room for
+};
+
 class Registrar {
  public:
   // A new site with a new CA, in a folder that holds none.
@@ -51,7 +57,11 @@ class Registrar {
   Registrar& operator=(const Registrar&) = delete;
 
   [[nodiscard]] Result<void> enroll(const Enrollment& enrollment);
-  [[nodiscard]] Result<void> renew(const Identity& identity);
+  // New certificate and a new SPA key beside those there are: which of them the device uses nobody knows here, as a
+  // file may be handed out late or never. Only what the roster or the file has no room for goes, the oldest first.
+  [[nodiscard]] Result<Renewal> renew(const Identity& identity);
+  // Takes all SPA keys but the newest out of the roster. Returns the generations that went.
+  [[nodiscard]] Result<std::vector<std::uint16_t>> retire(const Identity& identity);
   [[nodiscard]] Result<void> revoke(const Identity& identity);
   [[nodiscard]] Result<void> save();
 

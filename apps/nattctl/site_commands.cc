@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <natt/random.h>
 
@@ -155,6 +156,33 @@ std::string roster_text(const Registrar& registrar, const std::filesystem::path&
                      registrar.roster().number, (dir / "roster").string());
 }
 
+std::string generations(const std::vector<std::uint16_t>& numbers) {
+  return fmt::format("SPA key generation{} {}", numbers.size() == 1 ? "" : "s", fmt::join(numbers, ", "));
+}
+
+// Devices look for the newest key that the roster lists, so a broker has to have its file before others have the roster.
+std::string renewal_text(const Registrar& registrar, const Identity& identity, const Renewal& renewal,
+                         const std::filesystem::path& dir) {
+  const std::string file = (dir / registrar.file_of(identity)).string();
+  std::string text = fmt::format("renewed {}: SPA key generation {}\n", identity.uri(), renewal.generation);
+  if (identity.role == Role::kBroker) {
+    text += fmt::format("copy {} to its host, which takes it over while it runs and passes the new roster on\n", file);
+  } else {
+    text += roster_text(registrar, dir) + fmt::format("then copy {} to its host\n", file);
+  }
+  if (!renewal.kept.empty()) {
+    text += fmt::format("{} until generation {} was used\n", generations(renewal.kept) + " still works",
+                        renewal.generation);
+  }
+  if (!renewal.dropped.empty()) {
+    text += fmt::format("{} works no more: {}\n", generations(renewal.dropped),
+                        identity.role == Role::kClient ? "the device has missed three renewals if it still used it"
+                                                       : "devices that were off since before the last renewal need new "
+                                                         "files");
+  }
+  return text;
+}
+
 Result<Enrollment> enrollment_of(const EnrollArguments& arguments) {
   if (!arguments.client.empty() && !arguments.spa_mode.empty()) return complain("--spa-mode: goes with --broker");
   if (!arguments.client.empty()) return Enrollment{.role = Role::kClient, .name = arguments.client, .addresses = {}};
@@ -224,12 +252,22 @@ Result<std::string> run_renew(const std::filesystem::path& dir, const std::strin
   return with_site(dir, [&](Registrar& registrar) -> Result<std::string> {
     const auto identity = registrar.find(name);
     if (!identity) return tl::unexpected(identity.error());
-    auto done = registrar.renew(*identity);
-    if (done) done = registrar.save();
-    if (!done) return tl::unexpected(std::move(done.error()));
-    return roster_text(registrar, dir) +
-           fmt::format("renewed {}: then copy {} to its host; its old keys work until it is renewed again\n",
-                       identity->uri(), (dir / registrar.file_of(*identity)).string());
+    const auto renewal = registrar.renew(*identity);
+    if (!renewal) return tl::unexpected(renewal.error());
+    if (auto saved = registrar.save(); !saved) return tl::unexpected(std::move(saved.error()));
+    return renewal_text(registrar, *identity, *renewal, dir);
+  });
+}
+
+Result<std::string> run_retire(const std::filesystem::path& dir, const std::string& name) {
+  return with_site(dir, [&](Registrar& registrar) -> Result<std::string> {
+    const auto identity = registrar.find(name);
+    if (!identity) return tl::unexpected(identity.error());
+    const auto retired = registrar.retire(*identity);
+    if (!retired) return tl::unexpected(retired.error());
+    if (retired->empty()) return fmt::format("{} has one SPA key: nothing to retire\n", identity->uri());
+    if (auto saved = registrar.save(); !saved) return tl::unexpected(std::move(saved.error()));
+    return fmt::format("retired {} of {}\n{}", generations(*retired), identity->uri(), roster_text(registrar, dir));
   });
 }
 

@@ -43,6 +43,7 @@ struct EnrollArguments {
 [[nodiscard]] Result<std::string> run_init(const InitArguments& arguments);
 [[nodiscard]] Result<std::string> run_enroll(const EnrollArguments& arguments);
 [[nodiscard]] Result<std::string> run_renew(const std::filesystem::path& dir, const std::string& name);
+[[nodiscard]] Result<std::string> run_retire(const std::filesystem::path& dir, const std::string& name);
 [[nodiscard]] Result<std::string> run_revoke(const std::filesystem::path& dir, const std::string& name);
 // Signs the roster again with a new next-update time.
 [[nodiscard]] Result<std::string> run_sign(const std::filesystem::path& dir);

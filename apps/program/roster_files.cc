@@ -23,6 +23,31 @@ void persist_roster(const SignedRoster& documents, const std::string& site, cons
   if (!written) log(LogLevel::kError, "natt.roster.not_persisted reason=\"" + written.error().message + "\"");
 }
 
+namespace {
+
+Result<SignedRoster> read_roster(const std::filesystem::path& file) {
+  const auto bytes = config::read_file(file, SignedRoster::kMaxDocumentSize * 2, config::Exposure::kPublic);
+  if (!bytes) return tl::unexpected(bytes.error());
+  return SignedRoster::parse(as_bytes(*bytes));
+}
+
+natt::uv::RosterJob job_of(std::function<Result<SignedRoster>()> read, const std::string& site,
+                           const std::filesystem::path& state_dir) {
+  return {.read = std::move(read), .persist = [file = state_dir / ("roster-" + site)](const SignedRoster& documents) {
+            return config::write_file_atomically(file, documents.serialize());
+          }};
+}
+
+}  // namespace
+
+natt::uv::RosterJob roster_job(const config::SiteConfig& site, const std::filesystem::path& state_dir) {
+  return job_of([file = site.roster_file] { return read_roster(file); }, site.name, state_dir);
+}
+
+natt::uv::RosterJob embedded_roster_job(const config::SiteConfig& site, const std::filesystem::path& state_dir) {
+  return job_of([bytes = site.roster] { return SignedRoster::parse(bytes); }, site.name, state_dir);
+}
+
 RosterWatch::RosterWatch(uv_loop_s& loop, const config::SiteConfig& site, LogSink log, Changed changed)
     : file_(site.roster_file), log_(log), changed_(std::move(changed)) {
   if (!file_.empty()) watch_ = std::make_unique<control::FileWatch>(loop, file_, [this] { reload(); });

@@ -9,6 +9,7 @@
 
 #include <natt/log.h>
 #include <natt/roster.h>
+#include <natt/uv/roster_updater.h>
 
 #include "apps/config/site_config.h"
 #include "apps/control/file_watch.h"
@@ -24,6 +25,12 @@ namespace natt::program {
 // Writes to the state folder; a failure is a log line, the roster is in force all the same.
 void persist_roster(const SignedRoster& documents, const std::string& site, const std::filesystem::path& state_dir,
                     LogSink log);
+
+// Reads the file beside the configuration and persists what is newer, for RosterUpdater.
+[[nodiscard]] natt::uv::RosterJob roster_job(const config::SiteConfig& site, const std::filesystem::path& state_dir);
+// The same for the roster that stands in the configuration.
+[[nodiscard]] natt::uv::RosterJob embedded_roster_job(const config::SiteConfig& site,
+                                                      const std::filesystem::path& state_dir);
 
 class RosterWatch {
  public:

@@ -3,12 +3,19 @@
 
 #include <uv.h>
 
+#include <deque>
 #include <utility>
 
 #include <natt/errc.h>
 #include <natt/uv/timer.h>
 
 namespace natt::uv {
+namespace {
+
+// A reload brings two per site, the file beside the configuration and the one in it.
+constexpr std::size_t kMaxWaiting = 4;
+
+}  // namespace
 
 struct RosterUpdater::Block {
   Block(uv_loop_s& wanted_loop, const RosterStore& wanted_store, Listener& wanted_listener)
@@ -30,7 +37,7 @@ struct RosterUpdater::Block {
   uv_sem_t finished{};  // posted at the end of each job, in its thread
   bool running = false;
   RosterJob job;
-  std::optional<RosterJob> waiting;
+  std::deque<RosterJob> waiting;
   // The job's results: written by its thread, read by the loop's when it is over.
   Result<PreparedRoster> prepared = fail(Errc::kClosed, "no roster was prepared");
   Result<void> persisted;
@@ -72,9 +79,9 @@ void RosterUpdater::Block::on_done(uv_work_t* work, int status) noexcept {
 void RosterUpdater::Block::deliver() {
   job = {};
   listener->on_roster_prepared(now(), std::exchange(prepared, fail(Errc::kClosed, "taken")), persisted);
-  if (!waiting || running) return;
-  RosterJob next = std::move(*waiting);
-  waiting.reset();
+  if (waiting.empty() || running) return;
+  RosterJob next = std::move(waiting.front());
+  waiting.pop_front();
   begin(std::move(next));
 }
 
@@ -90,11 +97,13 @@ RosterUpdater::~RosterUpdater() {
   // The job reads the store and runs the embedder's functions: both may be gone after this.
   if (uv_cancel(reinterpret_cast<uv_req_t*>(&block_->work)) != 0) uv_sem_wait(&block_->finished);
   block_->job = {};
+  block_->waiting.clear();
 }
 
 void RosterUpdater::start(RosterJob job) {
   if (block_->running) {
-    block_->waiting = std::move(job);
+    if (block_->waiting.size() == kMaxWaiting) block_->waiting.pop_front();
+    block_->waiting.push_back(std::move(job));
   } else {
     block_->begin(std::move(job));
   }

@@ -73,7 +73,72 @@ TEST_CASE("renew: new keys and certificate, the old pair stays beside the new on
 
   REQUIRE(run_renew(dir, "client/alice"));
   CHECK(client_config(dir / "client-alice.toml").sites[0].spa_keys[0].generation == 3);
-  CHECK(roster_in(dir).find(kAlice)->spa_keys.size() == 2);
+  CHECK(roster_in(dir).find(kAlice)->spa_keys.size() == 3);
+}
+
+TEST_CASE("renew: no key goes before its successor was used, as far as the roster has room", "[apps][nattctl]") {
+  const TemporaryFolder folder;
+  const auto dir = folder.path() / "site";
+  REQUIRE(run_init(init_arguments(dir)));
+  const auto first = client_config(dir / "client-alice.toml").sites[0].spa_keys[0].secret;
+  const auto lists_first = [&dir, &first] {
+    const auto pair = spa::KeyPair::from_secret(first.view());
+    const Roster roster = roster_in(dir);
+    const auto& keys = roster.find(kAlice)->spa_keys;
+    return std::find(keys.begin(), keys.end(), SpaPublicKey{1, pair.public_key().bytes}) != keys.end();
+  };
+
+  for (int missed = 0; missed < 3; ++missed) {
+    const auto text = run_renew(dir, "alice");
+    REQUIRE(text);
+    CHECK_THAT(*text, !ContainsSubstring("no more"));
+    CHECK(lists_first());
+  }
+  const auto text = run_renew(dir, "alice");
+  REQUIRE(text);
+  CHECK_THAT(*text, ContainsSubstring("SPA key generation 1 works no more"));
+  CHECK_FALSE(lists_first());
+  CHECK(roster_in(dir).find(kAlice)->spa_keys.size() == 4);
+}
+
+TEST_CASE("renew: a broker keeps two pairs, and the text says what to copy first", "[apps][nattctl]") {
+  const TemporaryFolder folder;
+  const auto dir = folder.path() / "site";
+  REQUIRE(run_init(init_arguments(dir)));
+  const std::string name = config::load_broker_config(dir / "broker.toml")->sites[0].identity.name;
+
+  const auto text = run_renew(dir, "broker/" + name);
+  REQUIRE(text);
+  CHECK_THAT(*text, ContainsSubstring("which takes it over while it runs"));
+  REQUIRE(run_renew(dir, "broker/" + name));
+
+  const auto keys = config::load_broker_config(dir / "broker.toml")->sites[0].spa_keys;
+  REQUIRE(keys.size() == 2);
+  CHECK(keys[0].generation == 3);
+  CHECK(keys[1].generation == 2);
+  const Roster roster = roster_in(dir);
+  const auto& listed = roster.find({"hq", Role::kBroker, name})->spa_keys;
+  REQUIRE(listed.size() == 2);
+  CHECK(listed[0].generation == 2);
+}
+
+TEST_CASE("retire: only the newest key stays in the roster, the file as it was", "[apps][nattctl]") {
+  const TemporaryFolder folder;
+  const auto dir = folder.path() / "site";
+  REQUIRE(run_init(init_arguments(dir)));
+  CHECK_THAT(*run_retire(dir, "alice"), ContainsSubstring("nothing to retire"));
+  CHECK(roster_in(dir).number == 1);
+  REQUIRE(run_renew(dir, "alice"));
+  REQUIRE(run_renew(dir, "alice"));
+
+  CHECK_THAT(*run_retire(dir, "alice"), ContainsSubstring("retired SPA key generations 1, 2"));
+
+  const Roster roster = roster_in(dir);
+  REQUIRE(roster.find(kAlice)->spa_keys.size() == 1);
+  CHECK(roster.find(kAlice)->spa_keys[0].generation == 3);
+  CHECK(roster.number == 4);
+  CHECK(client_config(dir / "client-alice.toml").sites[0].spa_keys[0].generation == 3);
+  CHECK_THAT(run_retire(dir, "nobody").error().message, ContainsSubstring("no device"));
 }
 
 TEST_CASE("renew: an operator's settings and comments survive", "[apps][nattctl]") {

@@ -150,6 +150,8 @@ class Broker {
   [[nodiscard]] const StunServer::Stats& stun_stats() const;
   [[nodiscard]] const SignalHubStats& signal_stats() const;
   [[nodiscard]] BrokerDoorState door(Instant now) const;
+  // What is retired in a site at the moment; null for one that is not served.
+  [[nodiscard]] const RetiredKeys* retired_keys(const std::string& site) const;
   // The documents to persist: the newest accepted of each site.
   [[nodiscard]] const SignedRoster* roster(const std::string& site) const;
 

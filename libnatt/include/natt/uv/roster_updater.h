@@ -6,7 +6,7 @@
 // thread pool; what is left for the loop takes a millisecond (bench/roster_bench.cc).
 //
 // Resource type on the embedder's loop and its thread. The store and the listener outlive
-// it. One roster is worked on at a time; of those that come meanwhile the last one waits.
+// it. One roster is worked on at a time; of those that come meanwhile the last four wait.
 // After the destructor has returned no callback runs and no function of a job; when a job
 // is running the destructor waits for it.
 

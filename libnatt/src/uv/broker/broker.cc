@@ -439,6 +439,11 @@ BrokerDoorState Broker::door(Instant now) const {
           .knocks_missing = impl_->door_.missing(now)};
 }
 
+const RetiredKeys* Broker::retired_keys(const std::string& site) const {
+  const BrokerSite* found = impl_->find_site(site);
+  return found == nullptr ? nullptr : &found->retired_keys();
+}
+
 const SignedRoster* Broker::roster(const std::string& site) const {
   const BrokerSite* found = impl_->find_site(site);
   return found == nullptr ? nullptr : &found->roster().documents();

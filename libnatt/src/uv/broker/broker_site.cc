@@ -90,6 +90,7 @@ Result<RosterChange> BrokerSite::accept(PreparedRoster prepared, std::unique_ptr
 void BrokerSite::handle_newer_roster(const RosterChange& change) {
   loader_->handle_roster(*roster_.roster(), change);
   guard_->make_room(*roster_.roster());
+  retire_unlisted_own_key();
 }
 
 Result<void> BrokerSite::set_material(const Credentials& credentials, std::vector<spa::KeyPair> spa_keys) {
@@ -130,9 +131,24 @@ void BrokerSite::retire_own_keys() {
   if (own_keys_.size() < 2) return;
   const spa::VerifierStats stats = verifier_->stats();
   if (stats.devices == 0 || stats.devices_on_newest_key < stats.devices) return;
+  keep_newest_own_key("every device has used the newer one");
+}
+
+// `nattctl retire`: the roster lists the newest pair and not the older one any more.
+void BrokerSite::retire_unlisted_own_key() {
+  const RosterDevice* self = roster_.roster()->find(identity_);
+  if (self == nullptr || own_keys_.size() < 2) return;
+  const auto is_listed = [self](const spa::PublicKey& own) {
+    return std::any_of(self->spa_keys.begin(), self->spa_keys.end(),
+                       [&own](const SpaPublicKey& listed) { return listed.key == own.bytes; });
+  };
+  if (is_listed(own_keys_.front()) && !is_listed(own_keys_.back())) keep_newest_own_key("the roster dropped it");
+}
+
+void BrokerSite::keep_newest_own_key(std::string_view why) {
   verifier_->retire_older_own_keys();
   own_keys_.resize(1);
-  log_(LogLevel::kInfo, "natt.spa.own_key_retired site=" + name() + " devices=" + std::to_string(stats.devices));
+  log_(LogLevel::kInfo, "natt.spa.own_key_retired site=" + name() + " reason=\"" + std::string(why) + "\"");
 }
 
 std::optional<Instant> BrokerSite::next_deadline(Instant now) const {

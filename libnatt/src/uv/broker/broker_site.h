@@ -49,6 +49,7 @@ class BrokerSite {
   [[nodiscard]] std::optional<Instant> next_deadline(Instant now) const;
   // Lines for the file of retired keys; empty mostly.
   [[nodiscard]] std::string take_retired_lines() { return loader_->take_retired_lines(); }
+  [[nodiscard]] const RetiredKeys& retired_keys() const { return loader_->retired(); }
   // Devices of the roster that cannot knock yet.
   [[nodiscard]] std::size_t loading() const { return loader_->total() - loader_->loaded(); }
   // The newest generation that the roster lists for this broker, when its pair is not among ours: devices that know it
@@ -64,6 +65,8 @@ class BrokerSite {
                                            spa::KernelGate* gate);
   void handle_newer_roster(const RosterChange& change);
   void retire_own_keys();
+  void retire_unlisted_own_key();
+  void keep_newest_own_key(std::string_view why);
 
   Identity identity_;
   LogSink log_;

@@ -15,7 +15,11 @@ namespace natt::gateway {
 using nlohmann::json;
 
 GatewayApp::GatewayApp(program::EventLoop& loop, config::GatewayConfig config, config::Log& log)
-    : loop_(loop), config_(std::move(config)), log_(log), timer_(loop.native(), *this) {}
+    : loop_(loop),
+      config_(std::move(config)),
+      log_(log),
+      retired_keys_(loop.native(), config_.state.dir, log.sink()),
+      timer_(loop.native(), *this) {}
 
 GatewayApp::~GatewayApp() = default;
 
@@ -30,6 +34,7 @@ Result<void> GatewayApp::open() {
   auto gateway = tunnel::uv::Gateway::open(loop_.native(), std::move(*options), policy_, random_, *this);
   if (!gateway) return tl::unexpected(gateway.error());
   gateway_ = std::move(*gateway);
+  retired_keys_.compact(config_.site.name, gateway_->retired_keys());
   update_policy(gateway_->roster());
   watch_ = std::make_unique<program::RosterWatch>(
       loop_.native(), config_.site, log_.sink(), [this](const SignedRoster& documents) {
@@ -43,7 +48,7 @@ Result<void> GatewayApp::open() {
   return {};
 }
 
-Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() const {
+Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
   auto credentials = config::make_credentials(config_.site);
   if (!credentials) return tl::unexpected(credentials.error());
   auto roster = program::newest_roster(config_.site, config_.state.dir, log_.sink());
@@ -55,6 +60,7 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() const {
                                      .roster = std::move(*roster),
                                      .replay_journal =
                                          program::replay_journal(config_.state.dir, config_.site.name),
+                                     .retired = retired_keys_.load(config_.site.name),
                                      .tun = {.enabled = config_.tun.enabled,
                                              .name = config_.tun.name,
                                              .pool = config_.tun.pool,
@@ -80,6 +86,10 @@ void GatewayApp::on_roster(const SignedRoster& documents) {
   program::persist_roster(documents, config_.site.name, config_.state.dir, log_.sink());
   // During open() there is no gateway yet; open() itself brings the policy up to date.
   if (gateway_) update_policy(gateway_->roster());
+}
+
+void GatewayApp::on_keys_retired(const std::string& lines) {
+  retired_keys_.on_keys_retired(config_.site.name, lines);
 }
 
 void GatewayApp::run() { loop_.run(*this); }
@@ -136,6 +146,11 @@ control::Health GatewayApp::health() const {
   program::add_site_health(health, config_.site.name, gateway_->brokers(),
                            gateway_->roster().next_update < natt::uv::wall_now());
   program::add_replay_health(health, config_.site.name, gateway_->replay_status(), natt::uv::now());
+  if (!retired_keys_.damaged().empty()) {
+    health.add(control::HealthStatus::kWarning,
+               "the list of retired SPA keys could not be read: older keys work again until their devices use the "
+               "newer ones");
+  }
   if (!gateway_->spa_stats().keys_locked) {
     health.add(control::HealthStatus::kWarning,
                "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");

@@ -16,6 +16,7 @@
 #include "apps/control/status.h"
 #include "apps/gateway/entitlement_policy.h"
 #include "apps/program/event_loop.h"
+#include "apps/program/retired_key_files.h"
 #include "apps/program/roster_files.h"
 
 namespace natt::gateway {
@@ -40,8 +41,9 @@ class GatewayApp final : private program::EventLoop::Listener,
   void on_reload(Instant now) override;
   void on_timer(Instant now) override;
   void on_roster(const SignedRoster& documents) override;
+  void on_keys_retired(const std::string& lines) override;
 
-  [[nodiscard]] Result<tunnel::uv::GatewayOptions> gateway_options() const;
+  [[nodiscard]] Result<tunnel::uv::GatewayOptions> gateway_options();
   void update_policy(const Roster& roster);
   void add_commands();
   [[nodiscard]] control::Health health() const;
@@ -55,6 +57,7 @@ class GatewayApp final : private program::EventLoop::Listener,
   EntitlementPolicy policy_;
   std::unique_ptr<config::NattSettings> settings_;
   WallTime since_{};
+  program::RetiredKeyFiles retired_keys_;
   std::unique_ptr<tunnel::uv::Gateway> gateway_;
   std::unique_ptr<program::RosterWatch> watch_;
   control::CommandTable commands_;

@@ -137,6 +137,7 @@ Result<void> Gateway::Impl::open_tunnel() {
   InitialVerifier::Options gate{.gateway = options_.credentials.identity(), .psk = options_.psk,
                                 .replay_journal = options_.replay_journal,
                                 .keys_made = options_.credentials.not_before() + kCertificateBackdating,
+                                .retired = std::move(options_.retired),
                                 .policy = policy_};
   for (const auto& key : options_.spa_keys) gate.keys.push_back(spa::KeyPair::from_secret(key.pair.secret()));
   auto verifier =
@@ -179,6 +180,7 @@ void Gateway::Impl::on_streams_progress(Instant now) {
 void Gateway::Impl::on_timer(Instant now) {
   server_->handle_timeout(now);
   gate_->handle_timeout(now, wall_now());
+  if (const std::string retired = gate_->take_retired_lines(); !retired.empty()) listener_.on_keys_retired(retired);
   sessions_->handle_timeout(now);
   for (const ConnectionId gone : absence_->handle_timeout(now)) end_dead_tunnel(now, gone);
   flush(now);
@@ -418,6 +420,7 @@ const Roster& Gateway::roster() const { return impl_->signaling_->roster(); }
 std::vector<SiteSignaling::BrokerState> Gateway::brokers() const { return impl_->signaling_->states(); }
 ServerStats Gateway::tunnel_stats() const { return impl_->server_->stats(); }
 spa::VerifierStats Gateway::spa_stats() const { return impl_->gate_->stats(); }
+const RetiredKeys& Gateway::retired_keys() const { return impl_->gate_->retired_keys(); }
 std::optional<spa::ReplayStatus> Gateway::replay_status() const { return impl_->gate_->replay_status(); }
 std::size_t Gateway::session_count() const { return impl_->sessions_->size(); }
 std::size_t Gateway::stream_count() const { return impl_->streams_->size(); }

@@ -6,6 +6,7 @@
 // endpoint and roster outlive it.
 
 #include <natt/endpoint.h>
+#include <natt/roster_loader.h>
 #include <natt/roster_store.h>
 #include <natt/spa/connection_id.h>
 #include <natt/spa/verifier.h>
@@ -23,6 +24,7 @@ class InitialVerifier final : public InitialGate {
     spa::SitePsk psk;
     std::filesystem::path replay_journal;  // empty: none
     WallTime keys_made;                    // the newest of `keys`
+    RetiredKeys retired;                   // of a former run
     // Asked last: a client that may reach nothing gets no handshake. Outlives the verifier.
     const GatewayPolicy& policy;
   };
@@ -41,11 +43,13 @@ class InitialVerifier final : public InitialGate {
   // A knock on the tunnel's own port; a grant changes nothing here, each Initial carries its own.
   void handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram);
   void handle_roster_change(const Roster& roster, const RosterChange& change);
-  void handle_timeout(Instant now, WallTime wall_now) {
-    verifier_.handle_timeout(now, wall_now);
-    guard_->handle_timeout();
+  // One piece of what is to be done: slots to prepare, clients to load, keys to retire.
+  void handle_timeout(Instant now, WallTime wall_now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const {
+    return loader_.done() ? verifier_.next_deadline() : Instant::min();
   }
-  [[nodiscard]] std::optional<Instant> next_deadline() const { return verifier_.next_deadline(); }
+  [[nodiscard]] std::string take_retired_lines() { return loader_.take_retired_lines(); }
+  [[nodiscard]] const RetiredKeys& retired_keys() const { return loader_.retired(); }
   [[nodiscard]] const spa::ConnectionIdKey& connection_ids() const { return connection_ids_; }
   [[nodiscard]] spa::VerifierStats stats() const { return verifier_.stats(); }
   [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const { return guard_->status(); }
@@ -53,7 +57,6 @@ class InitialVerifier final : public InitialGate {
  private:
   InitialVerifier(Options options, spa::VerifierOptions verifier, std::unique_ptr<natt::uv::ReplayGuard> guard,
                   const Endpoint& endpoint, Random& random, LogSink log);
-  void put_device(const Roster& roster, const Identity& identity);
 
   Identity gateway_;
   const GatewayPolicy& policy_;
@@ -62,6 +65,7 @@ class InitialVerifier final : public InitialGate {
   spa::ConnectionIdKey connection_ids_;
   std::unique_ptr<natt::uv::ReplayGuard> guard_;
   spa::Verifier verifier_;
+  RosterLoader loader_;
 };
 
 }  // namespace natt::tunnel::uv

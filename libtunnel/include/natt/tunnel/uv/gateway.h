@@ -18,6 +18,7 @@
 
 #include <natt/credentials.h>
 #include <natt/race.h>
+#include <natt/retired_keys.h>
 #include <natt/roster_store.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/mapped_journal.h>
@@ -45,6 +46,7 @@ struct GatewayOptions {
   SignedRoster roster;
   // As natt::uv::BrokerSiteOptions::replay_journal.
   std::filesystem::path replay_journal;
+  RetiredKeys retired;  // of a former run
   GatewayTunOptions tun;
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
@@ -73,6 +75,8 @@ class Gateway {
     virtual ~Listener() = default;
     // A newer roster is in force: persist it.
     virtual void on_roster(const SignedRoster& documents) = 0;
+    // Clients have used newer SPA keys: lines for the file that GatewayOptions::retired comes from.
+    virtual void on_keys_retired(const std::string& lines) { static_cast<void>(lines); }
   };
 
   // Errors are one sentence with what to do: port in use, TUN privilege, material that does not fit together.
@@ -100,6 +104,7 @@ class Gateway {
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] ServerStats tunnel_stats() const;
   [[nodiscard]] spa::VerifierStats spa_stats() const;
+  [[nodiscard]] const RetiredKeys& retired_keys() const;
   // Absent: no journal was asked for.
   [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const;
   // Sessions that signaling has set up and whose tunnel has not come or is running.

@@ -20,18 +20,18 @@
 namespace natt {
 
 enum class SilenceCause : std::uint8_t {
-  kRefused,          // nothing listens there
-  kUnreachable,      // no route
-  kClosed,           // somebody ends the connection before a word is said
-  kKeyGeneration,    // this device's SPA key is not the one in the roster
-  kNotInRoster,      // this device is revoked, as far as its own roster says
-  kClockSkew,        // this device's clock is off by more than a knock may be
-  kSplitEgress,      // UDP and TCP are known to leave with different addresses, and the mode wants one
-  kDnsIntercepted,   // something else answers on UDP/53, and UDP/443 does not open the broker either
-  kUdpBlocked,       // a router says that UDP does not pass
-  kUdpNotCounted,    // TCP is answered by the kernel only: UDP blocked or leaving with another address
-  kUnknownDevice,    // in mode tcp the same: the broker does not know this knock
-  kSilent,           // no trace of the broker at all
+  kRefused,         // nothing listens there
+  kUnreachable,     // no route
+  kClosed,          // somebody ends the connection before a word is said
+  kKeyGeneration,   // this device's SPA key is not the one in the roster
+  kNotInRoster,     // this device is revoked, as far as its own roster says
+  kClockSkew,       // this device's clock is off by more than a knock may be
+  kSplitEgress,     // UDP and TCP are known to leave with different addresses, and the mode wants one
+  kDnsIntercepted,  // something else answers on UDP/53, and UDP/443 does not open the broker either
+  kUdpBlocked,      // a router says that UDP does not pass
+  kUdpNotCounted,   // TCP is answered by the kernel only: UDP blocked or leaving with another address
+  kUnknownDevice,   // in mode tcp the same: the broker does not know this knock
+  kSilent,          // no trace of the broker at all
 };
 [[nodiscard]] std::string_view to_string(SilenceCause cause);  // "refused", "split-egress", ...: stable names
 

@@ -30,29 +30,33 @@ MaybeDiagnosis from_own_keys(const SilenceEvidence& evidence) {
   }
   if (!evidence.own_generation) return std::nullopt;
   if (std::find(listed.begin(), listed.end(), *evidence.own_generation) != listed.end()) return std::nullopt;
-  return {{SilenceCause::kKeyGeneration,
-           fmt::format("{} does not answer: this device knocks with SPA key generation {}, but the roster lists {}; copy "
-                       "the file that nattctl renew wrote to this device",
-                       name_of(evidence), *evidence.own_generation, list_of(listed))}};
+  return {
+      {SilenceCause::kKeyGeneration,
+       fmt::format("{} does not answer: this device knocks with SPA key generation {}, but the roster lists {}; copy "
+                   "the file that nattctl renew wrote to this device",
+                   name_of(evidence), *evidence.own_generation, list_of(listed))}};
 }
 
 MaybeDiagnosis from_clock(const SilenceEvidence& evidence) {
   if (!evidence.clock_error || std::chrono::abs(*evidence.clock_error) <= spa::Verifier::kMaxSkew) return std::nullopt;
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::abs(*evidence.clock_error)).count();
-  return {{SilenceCause::kClockSkew,
-           fmt::format("{} does not answer: this device's clock is about {} s {}, and a knock may be off by {} s; set the "
-                       "clock",
-                       name_of(evidence), seconds, evidence.clock_error->count() > 0 ? "behind" : "ahead",
-                       std::chrono::seconds(spa::Verifier::kMaxSkew).count())}};
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::abs(*evidence.clock_error)).count();
+  return {
+      {SilenceCause::kClockSkew,
+       fmt::format("{} does not answer: this device's clock is about {} s {}, and a knock may be off by {} s; set the "
+                   "clock",
+                   name_of(evidence), seconds, evidence.clock_error->count() > 0 ? "behind" : "ahead",
+                   std::chrono::seconds(spa::Verifier::kMaxSkew).count())}};
 }
 
 MaybeDiagnosis from_egress(const SilenceEvidence& evidence) {
   const bool apart = evidence.tcp_source && evidence.udp_source && *evidence.tcp_source != *evidence.udp_source;
   if (evidence.mode != SpaMode::kUdpTcp || !apart) return std::nullopt;
-  return {{SilenceCause::kSplitEgress,
-           fmt::format("{} does not answer: UDP leaves this network as {} and TCP as {}, and SPA mode udp-tcp wants one "
-                       "address; set [spa] mode = \"tcp\" on that broker",
-                       name_of(evidence), evidence.udp_source->to_string(), evidence.tcp_source->to_string())}};
+  return {
+      {SilenceCause::kSplitEgress,
+       fmt::format("{} does not answer: UDP leaves this network as {} and TCP as {}, and SPA mode udp-tcp wants one "
+                   "address; set [spa] mode = \"tcp\" on that broker",
+                   name_of(evidence), evidence.udp_source->to_string(), evidence.tcp_source->to_string())}};
 }
 
 MaybeDiagnosis from_network(const SilenceEvidence& evidence) {
@@ -97,19 +101,21 @@ SilenceDiagnosis from_connected(const SilenceEvidence& evidence) {
                         "renewed or revoked, is its clock right, does the broker have the newest roster?",
                         name_of(evidence))};
   }
-  return {SilenceCause::kUdpNotCounted,
-          fmt::format("{} takes TCP connections but does not answer: SPA mode udp-tcp wants a UDP knock from the address "
-                      "that TCP comes from, so UDP/443 and UDP/53 do not reach it, or UDP and TCP leave this network "
-                      "with different addresses; let UDP through, or {}",
-                      name_of(evidence), kOverride)};
+  return {
+      SilenceCause::kUdpNotCounted,
+      fmt::format("{} takes TCP connections but does not answer: SPA mode udp-tcp wants a UDP knock from the address "
+                  "that TCP comes from, so UDP/443 and UDP/53 do not reach it, or UDP and TCP leave this network "
+                  "with different addresses; let UDP through, or {}",
+                  name_of(evidence), kOverride)};
 }
 
 SilenceDiagnosis from_nothing(const SilenceEvidence& evidence) {
   if (evidence.mode == SpaMode::kTcp) {
-    return {SilenceCause::kSilent,
-            fmt::format("{} does not answer: it is down, TCP/{} does not pass, or it does not know this device's knock; "
-                        "check the broker, the way to it, and this device's clock",
-                        name_of(evidence), evidence.address.port)};
+    return {
+        SilenceCause::kSilent,
+        fmt::format("{} does not answer: it is down, TCP/{} does not pass, or it does not know this device's knock; "
+                    "check the broker, the way to it, and this device's clock",
+                    name_of(evidence), evidence.address.port)};
   }
   return {SilenceCause::kSilent,
           fmt::format("{} does not answer, neither to UDP nor to TCP: it is down, a firewall stops UDP/443, UDP/53 or "

@@ -81,8 +81,8 @@ void SignalLink::on_closed(Instant now, const Error& error) {
 }
 
 Error SignalLink::explain(const Error& error) const {
-  return {error.code,
-          "connecting to broker " + options_.client.broker.name + " at " + address().to_string() + ": " + error.message};
+  return {error.code, "connecting to broker " + options_.client.broker.name + " at " + address().to_string() + ": " +
+                          error.message};
 }
 
 SilenceEvidence::Tcp SignalLink::outcome_of(const Error& error) const {

@@ -200,7 +200,8 @@ SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidenc
                            .udp_source = {}};
   // One broker's view of both: two brokers may be reached over different links or families.
   for (const auto& each : brokers_) {
-    const bool comparable = each->tcp_source && each->udp_source && each->tcp_source->is_v4() == each->udp_source->is_v4();
+    const bool comparable =
+        each->tcp_source && each->udp_source && each->tcp_source->is_v4() == each->udp_source->is_v4();
     if (!comparable || (evidence.tcp_source && each.get() != &broker)) continue;
     evidence.tcp_source = each->tcp_source;
     evidence.udp_source = each->udp_source;

@@ -13,10 +13,12 @@ class TcpRace::Runner final : public TcpConnection::Listener {
   [[nodiscard]] Result<void> connect(uv_loop_s& loop, const SocketAddress& to, const ByteBuffer& flight,
                                      ConnectSchedule::Kind kind) {
     const bool in_syn = kind == ConnectSchedule::Kind::kInSyn;
-    auto connection = TcpConnection::connect(
-        loop, {.to = to, .from = {}, .timeout = 2 * ConnectSchedule::kAttemptTime,
-               .in_syn = in_syn ? ByteView(flight) : ByteView()},
-        *this);
+    auto connection = TcpConnection::connect(loop,
+                                             {.to = to,
+                                              .from = {},
+                                              .timeout = 2 * ConnectSchedule::kAttemptTime,
+                                              .in_syn = in_syn ? ByteView(flight) : ByteView()},
+                                             *this);
     if (!connection) return tl::unexpected(connection.error());
     connection_ = std::move(*connection);
     if (!in_syn) connection_->write(flight);

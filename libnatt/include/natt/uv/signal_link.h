@@ -72,7 +72,7 @@ class SignalLink final : private TcpConnection::Listener, private TcpRace::Liste
   // A channel that lasted this long was a success: the next loss starts the back-off anew.
   static constexpr Duration kLasted = std::chrono::seconds(5);
 
-  void on_connected(Instant now) override;
+  void on_connected(Instant) override {}  // TcpRace hands over what is connected
   void on_bytes(Instant now, ByteView bytes) override;
   void on_eof(Instant now) override;
   void on_drained(Instant now) override;

@@ -22,8 +22,8 @@ Result<void> TcpDoor::set_policy(Instant now, SpaMode mode, std::optional<TcpVis
   plan_ = std::move(plan);
   admission_.set_wants_knock(now, plan_.wants_knock);
   if (same) return {};
-  log_(LogLevel::kInfo, fmt::format("natt.spa.mode mode={} tcp_visibility={}", to_string(mode_),
-                                    to_string(plan_.visibility)));
+  log_(LogLevel::kInfo,
+       fmt::format("natt.spa.mode mode={} tcp_visibility={}", to_string(mode_), to_string(plan_.visibility)));
   if (!plan_.shortfall.empty()) log_(LogLevel::kWarning, "natt.spa.visible reason=\"" + plan_.shortfall + "\"");
   return apply_gate();
 }

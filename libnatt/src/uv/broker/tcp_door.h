@@ -31,8 +31,8 @@ class TcpDoor final : public KnockListener {
   TcpDoor(const TcpDoor&) = delete;
   TcpDoor& operator=(const TcpDoor&) = delete;
 
-  // The first time before there is a listener, again after a reload. kIo when the gate could not be put on the listener,
-  // which then is as visible as before.
+  // The first time before there is a listener, again after a reload. kIo when the gate could not be put on the
+  // listener, which then is as visible as before.
   [[nodiscard]] Result<void> set_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> wanted);
   // The socket that policy changes act on.
   void set_listener(int descriptor) { listener_ = descriptor; }

@@ -6,9 +6,7 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include <natt/identity.h>
@@ -17,19 +15,36 @@
 #include "credential_table.h"
 #include "hint_index.h"
 #include "knock_budget.h"
+#include "page_memory.h"
 
 namespace natt::spa {
 
-// What a frame touches stands first: three cache lines.
-struct alignas(64) Device {
-  static constexpr std::size_t kMaxCredentials = Verifier::kMaxDeviceKeys * Verifier::kMaxOwnKeys;
-  static constexpr std::size_t kHotOctets = 192;
+// The credentials of one device, an array that nearly always stays short: two in place, which is one key before and
+// while either end renews its own, and the rest on the heap once there is one. The device counts how many it uses.
+class CredentialList {
+ public:
+  static constexpr std::size_t kMost = Verifier::kMaxDeviceKeys * Verifier::kMaxOwnKeys;
 
-  // Nonces remembered, by table of the hint index.
-  struct NonceCount {
-    std::uint32_t slot = 0;  // its number modulo 2^32
-    std::uint32_t count = 0;
-  };
+  // Up to kMost. What is written past those in place moves all to the heap: not for the packet path.
+  [[nodiscard]] CredentialIndex& operator[](std::size_t at);
+  [[nodiscard]] const CredentialIndex& operator[](std::size_t at) const { return data()[at]; }
+  [[nodiscard]] CredentialIndex* data() { return many_ ? many_->data() : few_.data(); }
+  [[nodiscard]] const CredentialIndex* data() const { return many_ ? many_->data() : few_.data(); }
+  // Of the array, not of what the device uses.
+  [[nodiscard]] std::size_t size() const { return many_ ? many_->size() : few_.size(); }
+  [[nodiscard]] CredentialIndex* begin() { return data(); }
+  [[nodiscard]] CredentialIndex* end() { return data() + size(); }
+  [[nodiscard]] const CredentialIndex* begin() const { return data(); }
+  [[nodiscard]] const CredentialIndex* end() const { return data() + size(); }
+
+ private:
+  std::unique_ptr<std::array<CredentialIndex, kMost>> many_;
+  std::array<CredentialIndex, 2> few_{};
+};
+
+// What a frame touches stands first: two cache lines' worth.
+struct Device {
+  static constexpr std::size_t kHotOctets = 112;
 
   KnockMeter knocks;
   WallTime newest_accepted{};     // the largest timestamp so far
@@ -39,54 +54,63 @@ struct alignas(64) Device {
   Role role = Role::kClient;
   // Which of the verifier's newest own keys, counted over its renewals, it was the last to use; 0 none.
   std::uint16_t newest_own_used = 0;
-  std::array<NonceCount, HintIndex::kSlots> nonces{};
-  DeviceId id;
+  NonceMeter nonces;
+  DeviceId id;  // zero in a record that is free
+  ForgeryMeter forgeries;
 
   // From here on only configuration and grants look.
+  CredentialList credentials;
   Identity identity;
-  std::array<CredentialIndex, kMaxCredentials> credentials{};
 };
+static_assert(NonceMeter::kSlots == HintIndex::kSlots);
+// bench/README.md accounts for it: a million of these.
+static_assert(sizeof(Identity) > 72 || sizeof(Device) <= 200);
 
 class DeviceTable {
  public:
+  DeviceTable() = default;
+  DeviceTable(const DeviceTable&) = delete;
+  DeviceTable& operator=(const DeviceTable&) = delete;
+  ~DeviceTable();
+
   DeviceIndex add(const Identity& identity, const DeviceId& id);
   void remove(DeviceIndex index);
-  void reserve(std::size_t count) {
-    forgeries_.reserve(count);
-    by_id_.reserve(count);
-  }
+  // Room in the index for that many devices without moving it again.
+  void reserve(std::size_t count);
 
   [[nodiscard]] std::optional<DeviceIndex> find(const DeviceId& id) const;
-  [[nodiscard]] Device& at(DeviceIndex index) { return blocks_[index / kPerBlock][index % kPerBlock]; }
-  [[nodiscard]] const Device& at(DeviceIndex index) const { return blocks_[index / kPerBlock][index % kPerBlock]; }
-  // Apart from the device: it is needed before the AEAD, and a table of 8 octets a device stays in the cache while
-  // the device itself is on its way.
-  [[nodiscard]] ForgeryMeter& forgeries(DeviceIndex index) { return forgeries_[index]; }
-  [[nodiscard]] std::size_t size() const { return by_id_.size(); }
+  [[nodiscard]] Device& at(DeviceIndex index) { return blocks_[index / kPerBlock].devices()[index % kPerBlock]; }
+  [[nodiscard]] const Device& at(DeviceIndex index) const {
+    return blocks_[index / kPerBlock].devices()[index % kPerBlock];
+  }
+  [[nodiscard]] std::size_t size() const { return extent_ - free_.size(); }
   // Starts fetching the device. Loads and not prefetch instructions, which are dropped where the address misses the
-  // TLB: with 100,000 devices most do (spa_bench: 0.35 us a frame).
+  // TLB.
   void touch(DeviceIndex index) const {
     const auto* begin = reinterpret_cast<const volatile std::uint8_t*>(&at(index));
-    for (std::size_t at = 0; at < Device::kHotOctets; at += 64) (void)begin[at];
+    (void)begin[0];
+    (void)begin[64];
+    (void)begin[Device::kHotOctets - 1];
   }
 
  private:
-  struct IdHash {
-    // Already a hash.
-    std::size_t operator()(const DeviceId& id) const {
-      std::size_t value = 0;
-      std::memcpy(&value, id.bytes.data(), sizeof value);
-      return value;
-    }
+  static constexpr DeviceIndex kNone = 0xffff'ffff;
+  static constexpr std::size_t kPerBlock = PageMemory::kHugePage / sizeof(Device);
+  struct Block {
+    PageMemory memory{PageMemory::kHugePage, PageMemory::Access::kReadWrite};
+    [[nodiscard]] Device* devices() const { return reinterpret_cast<Device*>(memory.data()); }
   };
 
-  static constexpr std::size_t kPerBlock = 256;
+  [[nodiscard]] DeviceIndex extend();
+  [[nodiscard]] std::size_t bucket_of(const DeviceId& id) const;
+  void place(DeviceIndex index) { by_id_[bucket_of(at(index).id)] = index; }
+  void unplace(const DeviceId& id);
 
-  std::vector<std::unique_ptr<Device[]>> blocks_;
+  std::vector<Block> blocks_;
   DeviceIndex extent_ = 0;
-  std::vector<ForgeryMeter> forgeries_;
   std::vector<DeviceIndex> free_;
-  std::unordered_map<DeviceId, DeviceIndex, IdHash> by_id_;
+  // Open addressing by id, which is a hash already; kNone is empty. A power of two, at most 7/8 full.
+  std::vector<DeviceIndex> by_id_;
 };
 
 }  // namespace natt::spa

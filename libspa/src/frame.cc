@@ -4,7 +4,9 @@
 #include <natt/blake2b.h>
 #include <natt/siphash.h>
 
-#include <sodium.h>
+#include <cstring>
+
+#include "frame_aead.h"
 
 namespace natt::spa {
 namespace {
@@ -19,20 +21,17 @@ constexpr std::size_t kHintAt = 12;
 constexpr std::size_t kCiphertextAt = 20;
 constexpr std::size_t kTagAt = 40;
 constexpr std::size_t kPrefilterAt = 56;
-constexpr std::size_t kPlaintextSize = 20;
-static_assert(kCiphertextAt + kPlaintextSize == kTagAt);
-static_assert(kTagAt + crypto_aead_chacha20poly1305_ietf_ABYTES == kPrefilterAt);
-static_assert(kNonceSize == crypto_aead_chacha20poly1305_ietf_NPUBBYTES);
+static_assert(kCiphertextAt + kSealedSize == kTagAt);
+static_assert(kTagAt + kTagSize == kPrefilterAt);
 
-using Plaintext = std::array<std::uint8_t, kPlaintextSize>;
-// "spa1" ‖ transport ‖ id16(verifier) ‖ port ‖ binding
-using AssociatedData = std::array<std::uint8_t, 4 + 1 + 16 + 2 + 32>;
+using Plaintext = SealedOctets;
 
 AssociatedData associated_data(const FrameContext& context) {
   AssociatedData data{'s', 'p', 'a', '1', static_cast<std::uint8_t>(context.transport)};
-  std::copy(context.verifier.bytes.begin(), context.verifier.bytes.end(), data.begin() + 5);
+  // memcpy, which is inlined for a fixed size, unlike std::copy's memmove.
+  std::memcpy(data.data() + 5, context.verifier.bytes.data(), context.verifier.bytes.size());
   store_be(data.data() + 21, context.port);
-  std::copy(context.binding.bytes.begin(), context.binding.bytes.end(), data.begin() + 23);
+  std::memcpy(data.data() + 23, context.binding.bytes.data(), context.binding.bytes.size());
   return data;
 }
 
@@ -109,11 +108,9 @@ Frame seal_frame(const SlotKeys& keys, const MaskKey& mask, const FrameContext& 
   for (std::size_t i = 0; i < hint_mask.size(); ++i) {
     frame[kHintAt + i] = static_cast<std::uint8_t>(keys.hint[i] ^ hint_mask[i]);
   }
-  const Plaintext plain = serialize(body);
-  const AssociatedData data = associated_data(context);
-  crypto_aead_chacha20poly1305_ietf_encrypt_detached(frame.data() + kCiphertextAt, frame.data() + kTagAt, nullptr,
-                                                     plain.data(), plain.size(), data.data(), data.size(), nullptr,
-                                                     nonce.data(), keys.aead.data());
+  const FrameAead aead{keys.aead.view(), nonce, associated_data(context)};
+  aead.seal(serialize(body), std::span(frame).subspan<kCiphertextAt, kSealedSize>(),
+            std::span(frame).subspan<kTagAt, kTagSize>());
   const auto p = prefilter(frame, context.transport, keys.prefilter.view());
   std::copy(p.begin(), p.end(), frame.begin() + kPrefilterAt);
   return frame;
@@ -131,14 +128,10 @@ bool prefilter_matches(FrameView frame, Transport transport, std::span<const std
 
 std::optional<FrameBody> open_frame(FrameView frame, const FrameContext& context,
                                     std::span<const std::uint8_t, 32> aead_key) {
-  Plaintext plain{};
-  const AssociatedData data = associated_data(context);
-  if (crypto_aead_chacha20poly1305_ietf_decrypt_detached(plain.data(), nullptr, frame.data() + kCiphertextAt,
-                                                         kPlaintextSize, frame.data() + kTagAt, data.data(),
-                                                         data.size(), frame.data(), aead_key.data()) != 0) {
-    return std::nullopt;
-  }
-  return parse(plain);
+  const FrameAead aead{aead_key, frame.first<kNonceSize>(), associated_data(context)};
+  const auto plain = aead.open(frame.subspan<kCiphertextAt, kSealedSize>(), frame.subspan<kTagAt, kTagSize>());
+  if (!plain) return std::nullopt;
+  return parse(*plain);
 }
 
 }  // namespace natt::spa

@@ -107,17 +107,21 @@ void HintIndex::prefetch(std::uint64_t hint) const {
 }
 
 HintIndex::Hit HintIndex::guess(std::uint64_t hint) const {
-  for (std::size_t i = 0; i < kSlots; ++i) {
-    const CredentialIndex credential = tables_[i].guess(hint);
+  for (std::size_t i = 0, table = likely_; i < kSlots; ++i, table = table + 1 == kSlots ? 0 : table + 1) {
+    const CredentialIndex credential = tables_[table].guess(hint);
     if (credential == kNoCredential) continue;
-    tables_[i].prefetch_record(credential);
-    return {i, credential};
+    tables_[table].prefetch_record(credential);
+    return {table, credential};
   }
   return {};
 }
 
-HintIndex::Hit HintIndex::confirm(std::uint64_t hint, const Hit& guess) const {
-  if (guess.credential == kNoCredential || tables_[guess.table].record(guess.credential).hint == hint) return guess;
+HintIndex::Hit HintIndex::confirm(std::uint64_t hint, const Hit& guess) {
+  if (guess.credential == kNoCredential) return guess;
+  if (tables_[guess.table].record(guess.credential).hint == hint) {
+    likely_ = guess.table;
+    return guess;
+  }
   for (std::size_t i = 0; i < kSlots; ++i) {
     const CredentialIndex credential = tables_[i].find(hint);
     if (credential != kNoCredential) return {i, credential};

@@ -68,8 +68,10 @@ class HintIndex {
   // what is probably the record, then certainty.
   void prefetch(std::uint64_t hint) const;
   [[nodiscard]] Hit guess(std::uint64_t hint) const;
-  [[nodiscard]] Hit confirm(std::uint64_t hint, const Hit& guess) const;
+  [[nodiscard]] Hit confirm(std::uint64_t hint, const Hit& guess);
   [[nodiscard]] const SlotTable& table(std::size_t at) const { return tables_[at]; }
+  // The oldest slot covered; the tables hold it and the kSlots - 1 after it. Only after the first advance().
+  [[nodiscard]] Slot first() const { return *first_; }
   // Whether the slot was covered before and given up: nonces accepted in it then are forgotten.
   [[nodiscard]] bool revisited(std::size_t table) const { return revisited_[table]; }
   // The table of a slot, when it is covered.
@@ -86,6 +88,8 @@ class HintIndex {
   HintListener* listener_;
   std::array<SlotTable, kSlots> tables_;
   std::array<CredentialIndex, kSlots> built_{};  // credentials below are in the table
+  // Of the last hint that was found. Asked first: nearly all frames are of the current slot.
+  std::size_t likely_ = 0;
   std::array<bool, kSlots> revisited_{};
   SlotHistory history_;
   std::optional<Slot> first_;  // the oldest slot covered

@@ -4,16 +4,29 @@
 namespace natt::spa {
 
 KnockMeter::Charge KnockMeter::charge(Instant now, std::uint16_t id, const KnockBudget& budget) {
-  constexpr auto kLifetime = std::chrono::duration_cast<std::chrono::milliseconds>(kIdLifetime).count();
-  const auto millis = static_cast<std::uint32_t>(
-      std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count() & 0xffff'ffff);
-  for (const Known& known : known_) {
-    if (known.used && known.id == id && millis - known.since < kLifetime) return Charge::kKnown;
+  const std::int64_t millis = std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count();
+  forget_expired(millis);
+  for (std::size_t i = 0; i < kKnownIds; ++i) {
+    if (is_used(i) && known_[i].id == id) return Charge::kKnown;
   }
   if (!take_token(now, budget)) return Charge::kRefused;
-  known_[next_] = {millis, id, true};
+  known_[next_] = {static_cast<std::uint16_t>(millis & 0xffff), id};
+  used_ = static_cast<std::uint8_t>(used_ | 1u << next_);
   next_ = static_cast<std::uint8_t>((next_ + 1) % kKnownIds);
   return Charge::kFresh;
+}
+
+// 16 bits of milliseconds hold 65 s. What was alive at the last look was younger than 10 s then; if that look is
+// further back than 10 s all of it has expired, and otherwise it is younger than 22 s now.
+void KnockMeter::forget_expired(std::int64_t millis) {
+  constexpr std::int64_t kLifetime = std::chrono::milliseconds(kIdLifetime).count();
+  const auto second = static_cast<std::uint32_t>(millis / 1000 & 0xffff'ffff);
+  if (second - last_look_ > kIdLifetime.count()) used_ = 0;
+  last_look_ = second;
+  for (std::size_t i = 0; i < kKnownIds; ++i) {
+    const auto age = static_cast<std::uint16_t>((millis - known_[i].since) & 0xffff);
+    if (age >= kLifetime) used_ = static_cast<std::uint8_t>(used_ & ~(1u << i));
+  }
 }
 
 // The bucket as the time at which it will be full: one number instead of a level and its date. A knock moves it by
@@ -34,6 +47,21 @@ void ForgeryMeter::charge(Instant now) {
     count_ = 0;
   }
   ++count_;
+}
+
+std::uint32_t& NonceMeter::of(Slot first, Slot slot) {
+  const auto wanted = static_cast<std::uint32_t>(first.number & 0xffff'ffff);
+  if (wanted != first_) {
+    // Modulo 2^32 in both directions: slots that are gone, or not yet covered, get numbers beyond the array.
+    const std::uint32_t shift = wanted - first_;
+    std::array<std::uint32_t, kSlots> shifted{};
+    for (std::uint32_t i = 0; i < kSlots; ++i) {
+      if (i + shift < kSlots) shifted[i] = counts_[i + shift];
+    }
+    counts_ = shifted;
+    first_ = wanted;
+  }
+  return counts_[(slot.number - first.number) % kSlots];
 }
 
 }  // namespace natt::spa

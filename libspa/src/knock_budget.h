@@ -2,7 +2,8 @@
 #pragma once
 
 // What one device may cost: fresh knocks by a token bucket, forged tags by a count per
-// second. Value types; the device table keeps one of each per device.
+// second, memory by a count of nonces per slot. Value types; the device table keeps one
+// of each per device.
 
 #include <array>
 #include <cstdint>
@@ -26,20 +27,22 @@ class KnockMeter {
   [[nodiscard]] Charge charge(Instant now, std::uint16_t id, const KnockBudget& budget);
 
  private:
+  void forget_expired(std::int64_t millis);
   [[nodiscard]] bool take_token(Instant now, const KnockBudget& budget);
+  [[nodiscard]] bool is_used(std::size_t at) const { return (used_ >> at & 1) != 0; }
 
-  // Milliseconds of `now`, cut to 32 bits: a stale entry looks young for 10 s every 49 days, which then costs a
-  // knock id nothing.
   struct Known {
-    std::uint32_t since = 0;
+    std::uint16_t since = 0;  // milliseconds, modulo 2^16
     std::uint16_t id = 0;
-    bool used = false;
   };
 
   Instant full_at_{};  // when the bucket will be full again
   std::array<Known, kKnownIds> known_{};
+  std::uint32_t last_look_ = 0;  // in seconds: when expired ids were last forgotten
+  std::uint8_t used_ = 0;        // one bit per element of known_
   std::uint8_t next_ = 0;
 };
+static_assert(sizeof(KnockMeter) == 48);
 
 // Caps the AEADs that a thief of Q can make a verifier open.
 class ForgeryMeter {
@@ -59,6 +62,19 @@ class ForgeryMeter {
 
   std::uint32_t second_ = 0;
   std::uint32_t count_ = 0;
+};
+
+// Counts the nonces remembered in each of the three slots that are covered at a time.
+class NonceMeter {
+ public:
+  static constexpr std::size_t kSlots = 3;
+
+  // The count of `slot`, one of the kSlots from `first` on. Slots that are not among them are forgotten.
+  [[nodiscard]] std::uint32_t& of(Slot first, Slot slot);
+
+ private:
+  std::uint32_t first_ = 0;  // the slot of counts_[0], modulo 2^32
+  std::array<std::uint32_t, kSlots> counts_{};
 };
 
 }  // namespace natt::spa

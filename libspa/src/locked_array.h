@@ -2,38 +2,48 @@
 #pragma once
 
 // A growing array of key records in locked memory, in blocks: a growing site neither
-// moves keys about nor costs guard pages per key. Records are zero until written.
+// moves keys about nor locks more than it uses. Records are zero until written.
 
+#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 #include <vector>
 
-#include <natt/spa/locked_memory.h>
+#include "locked_block.h"
 
 namespace natt::spa {
 
 template <typename T>
 requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) class LockedArray {
  public:
-  static constexpr std::size_t kPerBlock = 1024;
+  static constexpr std::size_t kPerBlock = LockedBlock::kSize / sizeof(T);
 
   void grow_to(std::size_t count) {
-    while (blocks_.size() * kPerBlock < count) {
-      blocks_.emplace_back(kPerBlock * sizeof(T));
-      records_.push_back(reinterpret_cast<T*>(blocks_.back().bytes().data()));
-      locked_ = locked_ && blocks_.back().locked();
+    while (extent_ < count) {
+      const std::size_t within = extent_ % kPerBlock;
+      if (within == 0) {
+        blocks_.emplace_back();
+        records_.push_back(reinterpret_cast<T*>(blocks_.back().data()));
+      }
+      locked_ = blocks_.back().extend((within + kPerPiece) * sizeof(T)) && locked_;
+      extent_ += kPerPiece;
     }
   }
 
   [[nodiscard]] T& operator[](std::size_t at) { return records_[at / kPerBlock][at % kPerBlock]; }
   [[nodiscard]] const T& operator[](std::size_t at) const { return records_[at / kPerBlock][at % kPerBlock]; }
   // Records there is memory for.
-  [[nodiscard]] std::size_t extent() const { return records_.size() * kPerBlock; }
+  [[nodiscard]] std::size_t extent() const { return extent_; }
   [[nodiscard]] bool locked() const { return locked_; }
 
  private:
-  std::vector<LockedMemory> blocks_;
+  // Locked at once: small beside the least limit in use (RLIMIT_MEMLOCK was 64 KiB before Linux 5.16, 8 MiB since).
+  static constexpr std::size_t kPerPiece = (std::size_t{16} << 10) / sizeof(T);
+  static_assert(kPerBlock % kPerPiece == 0 && LockedBlock::kSize % sizeof(T) == 0);
+
+  std::vector<LockedBlock> blocks_;
   std::vector<T*> records_;
+  std::size_t extent_ = 0;
   bool locked_ = true;
 };
 

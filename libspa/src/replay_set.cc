@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replay_set.h"
 
-#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -13,32 +12,27 @@ std::uint64_t occupied(std::uint64_t fingerprint) { return fingerprint == 0 ? 1 
 
 }  // namespace
 
-// calloc and not a vector: a large zeroed block costs no page until it is touched.
-ReplaySet::Buckets ReplaySet::allocate(std::size_t capacity) {
-  Buckets buckets(static_cast<std::uint64_t*>(std::calloc(capacity, sizeof(std::uint64_t))));
-  if (buckets == nullptr) std::abort();
-  return buckets;
-}
-
 void ReplaySet::reserve(std::size_t count) {
   const std::size_t wanted = std::bit_ceil(count / 3 * 4 + 4);
-  if (wanted <= capacity_) return;
-  const Buckets old = std::exchange(buckets_, allocate(wanted));
-  const std::size_t old_capacity = std::exchange(capacity_, wanted);
-  for (std::size_t i = 0; i < old_capacity; ++i) {
+  if (wanted <= buckets_.size()) return;
+  const ZeroedArray<std::uint64_t> old = std::exchange(buckets_, ZeroedArray<std::uint64_t>(wanted));
+  mask_ = wanted - 1;
+  // Also keeps the pages of an empty set untouched.
+  if (size_ == 0) return;
+  for (std::size_t i = 0; i < old.size(); ++i) {
     if (old[i] != 0) place(old[i]);
   }
 }
 
 void ReplaySet::clear() {
   if (size_ == 0) return;
-  buckets_ = allocate(capacity_);
+  buckets_.clear();
   size_ = 0;
 }
 
 bool ReplaySet::contains(std::uint64_t fingerprint) const {
   const std::uint64_t wanted = occupied(fingerprint);
-  for (std::size_t at = wanted & (capacity_ - 1); buckets_[at] != 0; at = (at + 1) & (capacity_ - 1)) {
+  for (std::size_t at = first_of(wanted); buckets_[at] != 0; at = next_of(at)) {
     if (buckets_[at] == wanted) return true;
   }
   return false;
@@ -52,8 +46,8 @@ bool ReplaySet::insert(std::uint64_t fingerprint) {
 }
 
 void ReplaySet::place(std::uint64_t fingerprint) {
-  std::size_t at = fingerprint & (capacity_ - 1);
-  while (buckets_[at] != 0) at = (at + 1) & (capacity_ - 1);
+  std::size_t at = first_of(fingerprint);
+  while (buckets_[at] != 0) at = next_of(at);
   buckets_[at] = fingerprint;
 }
 

@@ -7,15 +7,15 @@
 // can look for such a pair. Bounded; full means refuse, never forget.
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
+
+#include "zeroed_array.h"
 
 namespace natt::spa {
 
 class ReplaySet {
  public:
   // Fingerprints held before it is full.
-  [[nodiscard]] std::size_t limit() const { return capacity_ / 4 * 3; }
+  [[nodiscard]] std::size_t limit() const { return buckets_.size() / 4 * 3; }
   [[nodiscard]] std::size_t size() const { return size_; }
 
   // Room for at least `count`; what is in stays in. Never shrinks.
@@ -23,23 +23,19 @@ class ReplaySet {
   // Gives the memory back to the system: an idle site holds none.
   void clear();
 
-  void prefetch(std::uint64_t fingerprint) const { __builtin_prefetch(&buckets_[fingerprint & (capacity_ - 1)]); }
+  void prefetch(std::uint64_t fingerprint) const { __builtin_prefetch(&buckets_[first_of(fingerprint)]); }
   [[nodiscard]] bool contains(std::uint64_t fingerprint) const;
   // False when full. The fingerprint must not be in yet.
   [[nodiscard]] bool insert(std::uint64_t fingerprint);
 
  private:
-  struct Free {
-    void operator()(std::uint64_t* memory) const { std::free(memory); }
-  };
-  using Buckets = std::unique_ptr<std::uint64_t[], Free>;
-
-  [[nodiscard]] static Buckets allocate(std::size_t capacity);
+  [[nodiscard]] std::size_t first_of(std::uint64_t fingerprint) const { return fingerprint & mask_; }
+  [[nodiscard]] std::size_t next_of(std::size_t at) const { return (at + 1) & mask_; }
   void place(std::uint64_t fingerprint);
 
-  std::size_t capacity_ = 0;  // a power of two
+  ZeroedArray<std::uint64_t> buckets_;  // a power of two
+  std::size_t mask_ = 0;
   std::size_t size_ = 0;
-  Buckets buckets_;
 };
 
 }  // namespace natt::spa

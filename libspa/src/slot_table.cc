@@ -2,28 +2,21 @@
 #include "slot_table.h"
 
 namespace natt::spa {
-namespace {
-
-std::uint64_t make_bucket(std::uint64_t hint, CredentialIndex credential) {
-  return (hint & 0xffff'ffff'0000'0000) | (std::uint64_t{credential} + 1);
-}
-
-CredentialIndex credential_of(std::uint64_t bucket) { return static_cast<CredentialIndex>((bucket & 0xffff'ffff) - 1); }
-
-bool same_upper_half(std::uint64_t bucket, std::uint64_t hint) { return ((bucket ^ hint) >> 32) == 0; }
-
-}  // namespace
 
 void SlotTable::reset(Slot slot, std::size_t expected_credentials) {
   slot_ = slot;
-  const std::size_t wanted = std::max(kMinBuckets, std::bit_ceil(2 * expected_credentials));
-  buckets_.assign(wanted, kEmpty);
+  const std::size_t wanted = buckets_for(expected_credentials);
+  if (wanted == buckets_.size()) {
+    buckets_.clear();
+  } else {
+    buckets_ = ZeroedArray<Bucket>(wanted);
+  }
   mask_ = wanted - 1;
   used_ = 0;
 }
 
 void SlotTable::insert(CredentialIndex index, const Credential& credential, const SlotKeys& keys) {
-  if (2 * (used_ + 1) > buckets_.size()) rehash(2 * buckets_.size());
+  (void)reserve(std::max(used_, std::size_t{index}) + 1);
   records_.grow_to(std::size_t{index} + 1);
   SlotRecord& record = records_[index];
   record.hint = hint_number(keys.hint);
@@ -37,23 +30,25 @@ void SlotTable::insert(CredentialIndex index, const Credential& credential, cons
 void SlotTable::erase(CredentialIndex index) {
   if (index >= records_.extent()) return;
   SlotRecord& record = records_[index];
-  const std::uint64_t wanted = make_bucket(record.hint, index);
-  std::size_t at = record.hint & mask_;
-  while (buckets_[at] != wanted && buckets_[at] != kEmpty) at = (at + 1) & mask_;
-  if (buckets_[at] == wanted) buckets_[at] = kErased;
+  if (2 * (std::size_t{index} + 1) <= buckets_.size()) {
+    const Bucket wanted = make_bucket(record.hint, index);
+    std::size_t at = record.hint & mask_;
+    while (buckets_[at] != wanted && buckets_[at] != kEmpty) at = (at + 1) & mask_;
+    if (buckets_[at] == wanted) buckets_[at] = erased();
+  }
   secure_zero({reinterpret_cast<std::uint8_t*>(&record), sizeof record});
 }
 
 CredentialIndex SlotTable::guess(std::uint64_t hint) const {
   for (std::size_t at = hint & mask_; buckets_[at] != kEmpty; at = (at + 1) & mask_) {
-    if (same_upper_half(buckets_[at], hint) && buckets_[at] != kErased) return credential_of(buckets_[at]);
+    if (may_hold(buckets_[at], hint)) return credential_of(buckets_[at]);
   }
   return kNoCredential;
 }
 
 CredentialIndex SlotTable::find(std::uint64_t hint) const {
   for (std::size_t at = hint & mask_; buckets_[at] != kEmpty; at = (at + 1) & mask_) {
-    if (!same_upper_half(buckets_[at], hint) || buckets_[at] == kErased) continue;
+    if (!may_hold(buckets_[at], hint)) continue;
     const CredentialIndex credential = credential_of(buckets_[at]);
     if (records_[credential].hint == hint) return credential;
   }
@@ -61,13 +56,13 @@ CredentialIndex SlotTable::find(std::uint64_t hint) const {
 }
 
 void SlotTable::rehash(std::size_t buckets) {
-  std::vector<Bucket> old(buckets, kEmpty);
-  old.swap(buckets_);
+  const ZeroedArray<Bucket> old = std::exchange(buckets_, ZeroedArray<Bucket>(buckets));
+  const Bucket old_mask = low_mask();
   mask_ = buckets - 1;
   used_ = 0;
-  for (const Bucket bucket : old) {
-    if (bucket == kEmpty || bucket == kErased) continue;
-    place(records_[credential_of(bucket)].hint, credential_of(bucket));
+  for (std::size_t i = 0; i < old.size(); ++i) {
+    const Bucket low = old[i] & old_mask;
+    if (low != kEmpty && low != old_mask) place(records_[low - 1].hint, low - 1);
   }
 }
 

@@ -5,15 +5,16 @@
 // are needed per frame. Hints are the output of a keyed hash, so their low bits are
 // the bucket: nobody who does not hold the pair key can choose them.
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include <natt/spa/keys.h>
 
 #include "credential_table.h"
 #include "locked_array.h"
+#include "zeroed_array.h"
 
 namespace natt::spa {
 
@@ -36,10 +37,9 @@ class SlotTable {
   void reset(Slot slot, std::size_t expected_credentials);
   [[nodiscard]] Slot slot() const { return slot_; }
 
-  // Room for that many credentials without moving the buckets again.
-  // False when there was.
+  // Room for that many credentials without moving the buckets again. False when there was.
   bool reserve(std::size_t credentials) {
-    const std::size_t wanted = std::bit_ceil(2 * credentials);
+    const std::size_t wanted = buckets_for(credentials);
     if (wanted <= buckets_.size()) return false;
     rehash(wanted);
     return true;
@@ -49,7 +49,8 @@ class SlotTable {
   void erase(CredentialIndex index);
 
   void prefetch(std::uint64_t hint) const { __builtin_prefetch(&buckets_[hint & mask_]); }
-  // The first credential whose hint agrees in its upper half: almost always the one, without reading its record.
+  // The first credential whose hint agrees in what a bucket keeps of it: almost always the one, without reading its
+  // record.
   [[nodiscard]] CredentialIndex guess(std::uint64_t hint) const;
   [[nodiscard]] CredentialIndex find(std::uint64_t hint) const;
   void prefetch_record(CredentialIndex credential) const { __builtin_prefetch(&records_[credential]); }
@@ -57,17 +58,32 @@ class SlotTable {
   [[nodiscard]] bool locked() const { return records_.locked(); }
 
  private:
-  // A bucket: upper half of the hint, then credential + 1; 0 is empty.
-  using Bucket = std::uint64_t;
+  // A bucket: credential + 1 in as many low bits as bucket numbers have, and the upper bits of the hint's upper half
+  // above them; 0 is empty. 32 bits, because that is what a stranger's frame costs in cache misses: with 100,000
+  // devices the three tables together are 3 MiB, and one hint in 10,000 is looked up in vain.
+  using Bucket = std::uint32_t;
   static constexpr Bucket kEmpty = 0;
-  static constexpr Bucket kErased = 0xffff'ffff;  // no credential has this number
   static constexpr std::size_t kMinBuckets = 64;
+
+  [[nodiscard]] static std::size_t buckets_for(std::size_t credentials) {
+    return std::max(kMinBuckets, std::bit_ceil(2 * credentials));
+  }
+  [[nodiscard]] Bucket make_bucket(std::uint64_t hint, CredentialIndex credential) const {
+    return (static_cast<Bucket>(hint >> 32) & ~low_mask()) | (credential + 1);
+  }
+  [[nodiscard]] CredentialIndex credential_of(Bucket bucket) const { return (bucket & low_mask()) - 1; }
+  // No credential has this number: insert() keeps them below.
+  [[nodiscard]] Bucket erased() const { return low_mask(); }
+  [[nodiscard]] bool may_hold(Bucket bucket, std::uint64_t hint) const {
+    return ((bucket ^ static_cast<Bucket>(hint >> 32)) & ~low_mask()) == 0 && (bucket & low_mask()) != erased();
+  }
+  [[nodiscard]] Bucket low_mask() const { return static_cast<Bucket>(mask_); }
 
   void rehash(std::size_t buckets);
   void place(std::uint64_t hint, CredentialIndex credential);
 
   Slot slot_;
-  std::vector<Bucket> buckets_;
+  ZeroedArray<Bucket> buckets_;
   std::uint64_t mask_ = 0;
   std::size_t used_ = 0;  // erased ones included
   LockedArray<SlotRecord> records_;

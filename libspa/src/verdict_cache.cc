@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verdict_cache.h"
 
+#include <algorithm>
+
 namespace natt::spa {
 
 std::optional<FrameBody> VerdictCache::find(Instant now, std::uint64_t key) const {
@@ -12,8 +14,8 @@ std::optional<FrameBody> VerdictCache::find(Instant now, std::uint64_t key) cons
 }
 
 void VerdictCache::insert(std::uint64_t key, Instant expires, const FrameBody& body) {
-  const auto begin = entries_.begin() + static_cast<std::ptrdiff_t>(first_of(key));
-  const auto oldest =
+  Entry* const begin = &entries_[first_of(key)];
+  Entry* const oldest =
       std::min_element(begin, begin + kWays, [](const Entry& a, const Entry& b) { return a.expires < b.expires; });
   *oldest = {key, expires, body};
 }

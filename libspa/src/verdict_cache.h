@@ -8,10 +8,11 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include <natt/spa/frame.h>
 #include <natt/time.h>
+
+#include "zeroed_array.h"
 
 namespace natt::spa {
 
@@ -28,15 +29,16 @@ class VerdictCache {
 
  private:
   static constexpr std::size_t kWays = 4;
+  // All zero is an entry that has expired; the body is written with the rest.
   struct Entry {
-    std::uint64_t key = 0;
-    Instant expires = Instant::min();
+    std::uint64_t key;
+    Instant expires;
     FrameBody body;
   };
 
   [[nodiscard]] static std::size_t first_of(std::uint64_t key) { return (key % (kEntries / kWays)) * kWays; }
 
-  std::vector<Entry> entries_;
+  ZeroedArray<Entry> entries_;
 };
 
 }  // namespace natt::spa

@@ -15,8 +15,6 @@ namespace {
 constexpr Duration kBuildInterval = std::chrono::milliseconds(5);
 // Otherwise: how late a step of the wall clock is noticed. Slots themselves leave 8 s.
 constexpr Duration kTickInterval = std::chrono::seconds(1);
-// Frames whose lookups overlap: more than a core keeps cache misses in flight, few enough to stay in its first cache.
-constexpr std::size_t kBatchPiece = 32;
 
 }  // namespace
 
@@ -78,6 +76,7 @@ bool Verifier::Core::restore(WallTime wall_now, const ReplayRecord& record) {
 void Verifier::Core::handle_timeout(Instant now, WallTime wall_now) {
   const bool first = !last_timeout_.has_value();
   last_timeout_ = now;
+  wall_now = steady(now, wall_now);
   follow_clock(wall_now);
   if (wiping_) return wipe_stale_piece();
   hints_.build_piece(wall_now);
@@ -151,41 +150,33 @@ bool Verifier::expect_devices(std::size_t clients, std::size_t infrastructure) {
 }
 
 bool Verifier::plausible(Transport transport, FrameView frame) {
-  return core_->locate(core_->look_up(frame), transport, frame).has_value();
+  return core_->look_up(transport, frame).has_value();
 }
 
 std::optional<Grant> Verifier::verify(Instant now, WallTime wall_now, Transport transport, FrameView frame,
                                       const KnockContext& context) {
-  return core_->verify(core_->arrival(now, wall_now, transport, frame, context), core_->look_up(frame));
+  const auto lookup = core_->look_up(transport, frame);
+  if (!lookup) return std::nullopt;
+  return core_->judge(core_->arrival(now, wall_now, transport, frame, context), *lookup);
 }
 
 void Verifier::verify_batch(Instant now, WallTime wall_now, std::span<const ArrivedFrame> frames,
                             std::span<std::optional<Grant>> grants) {
   if (grants.size() != frames.size()) std::abort();
-  std::array<Core::Lookup, kBatchPiece> lookups;
-  for (std::size_t at = 0; at < frames.size(); at += kBatchPiece) {
-    const auto piece = frames.subspan(at, std::min(kBatchPiece, frames.size() - at));
-    for (std::size_t i = 0; i < piece.size(); ++i) core_->start(lookups[i], piece[i].frame);
-    for (std::size_t i = 0; i < piece.size(); ++i) core_->guess(lookups[i], piece[i].frame);
-    for (std::size_t i = 0; i < piece.size(); ++i) core_->fetch_device(lookups[i]);
-    for (std::size_t i = 0; i < piece.size(); ++i) {
-      const ArrivedFrame& arrived = piece[i];
-      grants[at + i] =
-          core_->verify(core_->arrival(now, wall_now, arrived.transport, arrived.frame, arrived.context), lookups[i]);
-    }
+  for (std::size_t at = 0; at < frames.size(); at += Core::kBatchPiece) {
+    const std::size_t count = std::min(Core::kBatchPiece, frames.size() - at);
+    core_->verify_piece(now, wall_now, frames.subspan(at, count), grants.subspan(at, count));
   }
 }
 
 std::optional<Grant> Verifier::verify_initial(Instant now, WallTime wall_now, const QuicInitial& initial,
                                               const SocketAddress& source) {
-  const Core::Lookup lookup = core_->look_up(initial.token);
-  const auto hit = core_->locate(lookup, Transport::kQuicToken, initial.token);
+  const auto lookup = core_->look_up(Transport::kQuicToken, initial.token);
   // Only what passes hint and P is worth the further hashes.
-  if (!hit) return std::nullopt;
+  if (!lookup) return std::nullopt;
   const FrameContext context{Transport::kQuicToken, core_->id(), 0,
                              ChannelBinding::of_connection_ids(initial.dcid, initial.scid)};
-  return core_->judge({now, wall_now, initial.token, context, source.ip, core_->hash_initial(initial, source)}, lookup,
-                      *hit);
+  return core_->judge({now, core_->steady(now, wall_now), initial.token, context, source.ip, core_->hash_initial(initial, source)}, *lookup);
 }
 
 bool Verifier::restore(WallTime wall_now, const ReplayRecord& record) { return core_->restore(wall_now, record); }

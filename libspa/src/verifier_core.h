@@ -10,6 +10,7 @@
 #include "device_table.h"
 #include "hint_index.h"
 #include "replay_set.h"
+#include "steady_wall_clock.h"
 #include "verdict_cache.h"
 
 namespace natt::spa {
@@ -38,23 +39,32 @@ class Verifier::Core {
     // Set for a QUIC Initial: 64 bits of connection IDs and source, under verdict_key_.
     std::optional<std::uint64_t> initial;
   };
-  // A frame being looked up. The three steps may be interleaved over a batch, so that its cache misses overlap.
+  // A frame being looked up, in steps that each wait for memory that the one before asked for: done for many frames at
+  // a time, their cache misses overlap.
   struct Lookup {
     std::uint64_t hint = 0;
-    HintIndex::Hit guess;
+    HintIndex::Hit hit;
     std::uint64_t fingerprint = 0;
   };
   void start(Lookup& lookup, FrameView frame) const;
-  void guess(Lookup& lookup, FrameView frame) const;
-  void fetch_device(const Lookup& lookup) const;
-  [[nodiscard]] Lookup look_up(FrameView frame) const;
+  void guess(Lookup& lookup) const { lookup.hit = hints_.guess(lookup.hint); }
   // Hint and P, with their counters.
-  std::optional<HintIndex::Hit> locate(const Lookup& lookup, Transport transport, FrameView frame);
-  std::optional<Grant> verify(const Arrival& arrival, const Lookup& lookup);
+  [[nodiscard]] bool locate(Lookup& lookup, Transport transport, FrameView frame);
+  // Asks for what judge() needs.
+  void fetch(Lookup& lookup, FrameView frame) const;
+  void touch(const Lookup& lookup) const;
+  // All of them.
+  [[nodiscard]] std::optional<Lookup> look_up(Transport transport, FrameView frame);
   [[nodiscard]] Arrival arrival(Instant now, WallTime wall_now, Transport transport, FrameView frame,
-                                const KnockContext& context) const;
-  // Everything after them.
-  std::optional<Grant> judge(const Arrival& arrival, const Lookup& lookup, const HintIndex::Hit& hit);
+                                const KnockContext& context);
+  [[nodiscard]] WallTime steady(Instant now, WallTime wall_now) { return wall_clock_.follow(now, wall_now); }
+  // Frames whose lookups overlap: more than a core keeps cache misses in flight, few enough to stay in its first cache.
+  static constexpr std::size_t kBatchPiece = 32;
+  // At most kBatchPiece frames.
+  void verify_piece(Instant now, WallTime wall_now, std::span<const ArrivedFrame> frames,
+                    std::span<std::optional<Grant>> grants);
+  // Everything after it.
+  std::optional<Grant> judge(const Arrival& arrival, const Lookup& lookup);
   [[nodiscard]] std::uint64_t hash_initial(const QuicInitial& initial, const SocketAddress& source) const;
 
   bool restore(WallTime wall_now, const ReplayRecord& record);
@@ -138,6 +148,7 @@ class Verifier::Core {
   std::size_t nonces_expected_ = 0;
   VerdictCache verdicts_;
 
+  SteadyWallClock wall_clock_;
   // Counts settings of the wall clock: each device's floor then rises to the newest frame it had accepted.
   std::uint32_t clock_epoch_ = 0;
   // The newest frame of any device that was removed: a device that comes back starts from it.

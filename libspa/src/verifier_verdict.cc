@@ -13,60 +13,78 @@ void Verifier::Core::start(Lookup& lookup, FrameView frame) const {
   hints_.prefetch(lookup.hint);
 }
 
-void Verifier::Core::guess(Lookup& lookup, FrameView frame) const {
-  lookup.guess = hints_.guess(lookup.hint);
-  if (lookup.guess.credential == kNoCredential) return;
+bool Verifier::Core::locate(Lookup& lookup, Transport transport, FrameView frame) {
+  lookup.hit = hints_.confirm(lookup.hint, lookup.hit);
+  if (lookup.hit.credential == kNoCredential) {
+    drop(DropReason::kUnknownHint);
+    return false;
+  }
+  const SlotRecord& record = hints_.table(lookup.hit.table).record(lookup.hit.credential);
+  if (!prefilter_matches(frame, transport, record.prefilter)) {
+    drop(DropReason::kBadPrefilter);
+    return false;
+  }
+  if (wiping_ && is_stale(lookup.hit.credential)) {
+    drop(DropReason::kUnknownHint);
+    return false;
+  }
+  return true;
+}
+
+void Verifier::Core::fetch(Lookup& lookup, FrameView frame) const {
   lookup.fingerprint = fingerprint(frame.first<kOpeningSize>());
-  replays_[lookup.guess.table].prefetch(lookup.fingerprint);
+  replays_[lookup.hit.table].prefetch(lookup.fingerprint);
 }
 
-void Verifier::Core::fetch_device(const Lookup& lookup) const {
-  if (lookup.guess.credential == kNoCredential) return;
-  devices_.touch(hints_.table(lookup.guess.table).record(lookup.guess.credential).device);
+void Verifier::Core::touch(const Lookup& lookup) const {
+  devices_.touch(hints_.table(lookup.hit.table).record(lookup.hit.credential).device);
 }
 
-Verifier::Core::Lookup Verifier::Core::look_up(FrameView frame) const {
+std::optional<Verifier::Core::Lookup> Verifier::Core::look_up(Transport transport, FrameView frame) {
   Lookup lookup;
   start(lookup, frame);
-  guess(lookup, frame);
+  guess(lookup);
+  if (!locate(lookup, transport, frame)) return std::nullopt;
+  touch(lookup);
+  fetch(lookup, frame);
   return lookup;
 }
 
 Verifier::Core::Arrival Verifier::Core::arrival(Instant now, WallTime wall_now, Transport transport, FrameView frame,
-                                                const KnockContext& context) const {
+                                                const KnockContext& context) {
   const std::uint16_t port = transport == Transport::kQuicToken ? std::uint16_t{0} : context.port;
-  return {now, wall_now, frame, {transport, id_, port, context.binding}, context.source, std::nullopt};
+  return {now, steady(now, wall_now), frame, {transport, id_, port, context.binding}, context.source, std::nullopt};
 }
 
-std::optional<Grant> Verifier::Core::verify(const Arrival& arrival, const Lookup& lookup) {
-  const auto hit = locate(lookup, arrival.context.transport, arrival.frame);
-  if (!hit) return std::nullopt;
-  return judge(arrival, lookup, *hit);
-}
-
-std::optional<HintIndex::Hit> Verifier::Core::locate(const Lookup& lookup, Transport transport, FrameView frame) {
-  const HintIndex::Hit hit = hints_.confirm(lookup.hint, lookup.guess);
-  if (hit.credential == kNoCredential) {
-    drop(DropReason::kUnknownHint);
-    return std::nullopt;
-  }
-  if (!prefilter_matches(frame, transport, hints_.table(hit.table).record(hit.credential).prefilter)) {
-    drop(DropReason::kBadPrefilter);
-    return std::nullopt;
-  }
-  if (wiping_ && is_stale(hit.credential)) {
-    drop(DropReason::kUnknownHint);
-    return std::nullopt;
-  }
-  return hit;
-}
-
-std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const Lookup& lookup, const HintIndex::Hit& hit) {
-  const SlotRecord& record = hints_.table(hit.table).record(hit.credential);
-  const Candidate candidate{arrival, hit, record, devices_.at(record.device), lookup.fingerprint};
-  devices_.touch(record.device);
-  if (replays_[hit.table].contains(candidate.fingerprint)) return admit_repeat(candidate);
+std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const Lookup& lookup) {
+  const SlotRecord& record = hints_.table(lookup.hit.table).record(lookup.hit.credential);
+  const Candidate candidate{arrival, lookup.hit, record, devices_.at(record.device), lookup.fingerprint};
+  if (replays_[lookup.hit.table].contains(candidate.fingerprint)) return admit_repeat(candidate);
   return admit_fresh(candidate);
+}
+
+void Verifier::Core::verify_piece(Instant now, WallTime wall_now, std::span<const ArrivedFrame> frames,
+                                  std::span<std::optional<Grant>> grants) {
+  std::array<Lookup, kBatchPiece> lookups;
+  std::array<bool, kBatchPiece> located{};
+  for (std::size_t i = 0; i < frames.size(); ++i) start(lookups[i], frames[i].frame);
+  for (std::size_t i = 0; i < frames.size(); ++i) guess(lookups[i]);
+  for (std::size_t i = 0; i < frames.size(); ++i) located[i] = locate(lookups[i], frames[i].transport, frames[i].frame);
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (located[i]) touch(lookups[i]);
+  }
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (located[i]) fetch(lookups[i], frames[i].frame);
+  }
+  // One after the other: a copy within the piece is refused.
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const ArrivedFrame& arrived = frames[i];
+    if (!located[i]) {
+      grants[i].reset();
+    } else {
+      grants[i] = judge(arrival(now, wall_now, arrived.transport, arrived.frame, arrived.context), lookups[i]);
+    }
+  }
 }
 
 // A nonce that is known: for an Initial from the same source a retransmission, otherwise a replay.
@@ -106,7 +124,7 @@ std::optional<Grant> Verifier::Core::admit_fresh(const Candidate& candidate) {
 }
 
 std::optional<FrameBody> Verifier::Core::open(const Candidate& candidate) {
-  ForgeryMeter& forgeries = devices_.forgeries(candidate.record.device);
+  ForgeryMeter& forgeries = candidate.device.forgeries;
   const Instant now = candidate.arrival.now;
   if (forgeries.exhausted(now)) {
     drop(DropReason::kAeadBudget);
@@ -142,12 +160,10 @@ std::optional<DropReason> Verifier::Core::judge_body(const Candidate& candidate,
 // Before any grant: what is granted can never be granted again.
 std::optional<DropReason> Verifier::Core::remember(const Candidate& candidate, const FrameBody& body) {
   const Slot slot = hints_.table(candidate.hit.table).slot();
-  Device::NonceCount& count = candidate.device.nonces[candidate.hit.table];
-  const auto slot_number = static_cast<std::uint32_t>(slot.number & 0xffff'ffff);
-  if (count.slot != slot_number) count = {slot_number, 0};
-  if (count.count >= nonces_of(candidate.device.role)) return DropReason::kReplaySetFull;
+  std::uint32_t& count = candidate.device.nonces.of(hints_.first(), slot);
+  if (count >= nonces_of(candidate.device.role)) return DropReason::kReplaySetFull;
   if (!replays_[candidate.hit.table].insert(candidate.fingerprint)) return DropReason::kReplaySetFull;
-  ++count.count;
+  ++count;
   candidate.device.newest_accepted = std::max(candidate.device.newest_accepted, body.timestamp);
   if (options_.journal == nullptr) return std::nullopt;
   ReplayRecord record{slot, {}};

@@ -53,6 +53,40 @@ TEST_CASE("spa slot table: grows under load and forgets at reset", "[spa][slot_t
   CHECK(table.slot() == Slot{2});
 }
 
+TEST_CASE("spa slot table: what a bucket keeps of a hint changes with its size, what is found does not",
+          "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 1);
+  // Hints that differ only below the bits that any bucket keeps, and in the bits that only small tables keep.
+  const auto hint = [](CredentialIndex i) { return std::uint64_t{i} << 32 | (i & 3); };
+  // Numbers of credentials come in any order: the highest first makes the buckets grow at once.
+  for (CredentialIndex i = 5000; i-- > 0;) table.insert(i, {}, keys_with(hint(i)));
+  for (CredentialIndex i = 0; i < 5000; i += 2) table.erase(i);
+
+  for (CredentialIndex i = 0; i < 5000; ++i) {
+    CAPTURE(i);
+    CHECK(table.find(hint(i)) == (i % 2 == 0 ? kNoCredential : i));
+  }
+  CHECK_FALSE(table.reserve(5000));
+  CHECK(table.reserve(50'000));
+  CHECK(table.find(hint(4999)) == 4999);
+  CHECK(table.find(hint(4998)) == kNoCredential);
+}
+
+TEST_CASE("spa slot table: erasing a credential of a former slot wipes it and touches no other", "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 200);
+  for (CredentialIndex i = 0; i < 200; ++i) table.insert(i, {}, keys_with(0x0102'0000'0000'0000 + i));
+  table.reset(Slot{2}, 10);
+  for (CredentialIndex i = 0; i < 10; ++i) table.insert(i, {}, keys_with(0x0102'0000'0000'0000 + i));
+
+  for (CredentialIndex i = 10; i < 200; ++i) table.erase(i);
+  table.erase(1'000'000);
+
+  for (CredentialIndex i = 0; i < 10; ++i) CHECK(table.find(0x0102'0000'0000'0000 + i) == i);
+  CHECK(table.record(199).hint == 0);
+}
+
 TEST_CASE("spa slot table: erasing wipes the record", "[spa][slot_table]") {
   SlotTable table;
   table.reset(Slot{1}, 1);

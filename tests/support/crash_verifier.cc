@@ -25,7 +25,6 @@
 #include <vector>
 
 #include <natt/spa/mapped_journal.h>
-#include <natt/spa/steady_wall_clock.h>
 
 #include "support/seeded_random.h"
 
@@ -81,12 +80,11 @@ Instant monotonic() { return Instant(std::chrono::steady_clock::now().time_since
   Keys keys(seed);
   SystemRandom random;
   const SystemHostClock host;
-  SteadyWallClock clock(host);
   // The first start of new keys: later ones find a journal.
   auto journal = MappedJournal::open({.path = path,
                                       .verifier = DeviceId::of(kBroker),
                                       .records_per_slot = 200'000,
-                                      .keys_made = clock.now()},
+                                      .keys_made = host.read().wall},
                                      host, random);
   if (!journal) die("journal");
   VerifierOptions options{.identity = kBroker, .psk = keys.psk, .mask = keys.mask,
@@ -99,14 +97,14 @@ Instant monotonic() { return Instant(std::chrono::steady_clock::now().time_since
     const DeviceKey key{1, keys.devices[i].public_key()};
     if (!verifier.put_device(device(i), {&key, 1})) std::abort();
   }
-  (*journal)->restore(verifier, clock.now());
+  (*journal)->restore(verifier, host.read().wall);
   ledger.state = static_cast<std::uint32_t>((*journal)->status().state);
   ledger.restored = static_cast<std::uint32_t>((*journal)->status().restored);
-  verifier.handle_timeout(monotonic(), clock.now());
+  verifier.handle_timeout(monotonic(), host.read().wall);
   Instant tick = monotonic();
   for (Message message; ::recv(socket, &message, sizeof message, 0) == sizeof message;) {
     const Instant now = monotonic();
-    const WallTime wall = clock.now();
+    const WallTime wall = host.read().wall;
     if (now - tick >= std::chrono::seconds(1)) {
       verifier.handle_timeout(now, wall);
       (*journal)->handle_timeout();

@@ -3,7 +3,6 @@
 // verifier, after restarts of every kind, with the clock set about by an hour. None is
 // ever accepted. A million of them; $NATT_REPLAYS for more.
 #include <natt/spa/mapped_journal.h>
-#include <natt/spa/steady_wall_clock.h>
 
 #include <cstdlib>
 #include <iostream>
@@ -43,7 +42,6 @@ struct HostileSite : test::SpaSite {
     std::unique_ptr<spa::Verifier> verifier;
   };
   test::HostClockDouble host;
-  std::unique_ptr<spa::SteadyWallClock> clock;
   std::array<Side, 2> sides;
   std::vector<spa::KeyPair> device_keys;
   std::vector<spa::PairKey> pairs;  // with side 0
@@ -63,7 +61,6 @@ struct HostileSite : test::SpaSite {
       pairs.push_back(*spa::PairKey::derive(device_keys[i], sides[0].keys.public_key(), spa::DeviceId::of(device(i)),
                                             spa::DeviceId::of(sides[0].identity), psk));
     }
-    clock = std::make_unique<spa::SteadyWallClock>(host);
     for (Side& side : sides) start(side);
   }
 
@@ -72,7 +69,7 @@ struct HostileSite : test::SpaSite {
   }
 
   void tick() {
-    wall = clock->now();
+    wall = host.time.wall;
     for (Side& side : sides) {
       side.folder.clock.time = host.time;
       side.verifier->handle_timeout(now, wall);
@@ -92,9 +89,7 @@ struct HostileSite : test::SpaSite {
   void start(Side& side) {
     side.verifier.reset();
     side.journal.reset();
-    // A process of its own: it reads the host's clock anew.
-    clock = std::make_unique<spa::SteadyWallClock>(host);
-    wall = clock->now();
+    wall = host.time.wall;
     side.folder.clock.time = host.time;
     side.folder.verifier = spa::DeviceId::of(side.identity);
     side.folder.records_per_slot = 8192;

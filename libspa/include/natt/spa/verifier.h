@@ -5,9 +5,10 @@
 // (docs/WIRE.md section 1.3). A frame is either granted or dropped in silence with one
 // counter; no check that is cheaper to forge than an AEAD tag changes any state.
 //
-// Sans-I/O core, one thread. One verifier identity has one Verifier: two with the same
-// keys would not know each other's nonces. verify, verify_initial and plausible do not
-// allocate; devices are added and slots prepared outside of them.
+// Sans-I/O core, one thread. `wall_now` is the host's calendar, however it jumps. One
+// verifier identity has one Verifier: two with the same keys would not know each other's
+// nonces. verify, verify_initial and plausible do not allocate; devices are added and
+// slots prepared outside of them.
 //
 //   Verifier verifier(std::move(options), random);
 //   for (device : roster) verifier.put_device(identity, keys);

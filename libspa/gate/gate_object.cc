@@ -54,7 +54,7 @@ void put(int map, const Key& key, const Value& value) {
 
 }  // namespace
 
-Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t hints) {
+Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t places) {
   const QuietLibbpf quiet;
   const auto file = program_file();
   bpf_object_open_opts options{};
@@ -64,7 +64,7 @@ Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t hints) {
   if (object == nullptr) return unavailable(errno);
   std::unique_ptr<GateObject> loaded(new GateObject(object));
   bpf_map* map = bpf_object__find_map_by_name(object, "gate_hints");
-  if (map == nullptr || bpf_map__set_max_entries(map, static_cast<std::uint32_t>(hints)) != 0) return unavailable(EINVAL);
+  if (map == nullptr || bpf_map__set_max_entries(map, static_cast<std::uint32_t>(places)) != 0) return unavailable(EINVAL);
   if (const int error = bpf_object__load(object); error != 0) return unavailable(-error);
   if (auto found = loaded->find_descriptors(); !found) return tl::unexpected(found.error());
   return loaded;

@@ -24,8 +24,8 @@ namespace natt::spa::gate {
 
 class GateObject {
  public:
-  // `hints` is how many the map takes. kUnavailable with the reason.
-  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(std::size_t hints);
+  // `places` of the table of hints. kUnavailable with the reason.
+  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(std::size_t places);
   ~GateObject();
   GateObject(const GateObject&) = delete;
   GateObject& operator=(const GateObject&) = delete;

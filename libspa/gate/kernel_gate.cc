@@ -14,7 +14,7 @@
 #include <natt/spa/errc.h>
 
 #include "gate/gate_object.h"
-#include "gate/hint_map.h"
+#include "gate/hint_table.h"
 #include "gate/verifier_hints.h"
 
 namespace natt::spa {
@@ -22,8 +22,7 @@ namespace {
 
 using gate::GateObject;
 
-// A frame is valid in three slots (hint_index.h). What replaces a slot that is over is written after as much was
-// removed; one batch of slack for what a removal did not find.
+// A frame is valid in three slots (hint_index.h).
 constexpr std::size_t kSlots = 3;
 constexpr std::size_t kLeastKeys = 1024;
 
@@ -59,8 +58,10 @@ bool is_listener(GateSocket kind) { return kind == GateSocket::kTcpSyn || kind =
 
 class LoadedGate final : public KernelGate {
  public:
-  LoadedGate(std::unique_ptr<GateObject> object, const KernelGateOptions& options)
-      : object_(std::move(object)), hints_(object_->hints()), syns_per_source_(options.syns_per_source) {
+  LoadedGate(std::unique_ptr<GateObject> object, std::unique_ptr<gate::HintTable> hints,
+             const KernelGateOptions& options)
+      : object_(std::move(object)), hints_(std::move(hints)), syns_per_source_(options.syns_per_source) {
+    config_.hint_mask = hints_->mask();
     config_.syns_per_second = options.syns_per_second;
     config_.source_lifetime_ns = nanoseconds(options.source_lifetime);
     config_.flow_lifetime_ns = nanoseconds(options.flow_lifetime);
@@ -75,14 +76,14 @@ class LoadedGate final : public KernelGate {
   void forget_source(const IpAddress& source) override { object_->remove_source(gate_ip(source)); }
   Result<void> attach(int socket, GateSocket kind) override;
   [[nodiscard]] int program(GateSocket kind) const override { return object_->program(kind); }
-  [[nodiscard]] bool complete() const override { return hints_.lost() == 0; }
+  [[nodiscard]] bool complete() const override { return hints_->lost() == 0; }
   [[nodiscard]] KernelGateStats stats() const override;
 
  private:
   void set_flag(std::uint32_t flag, bool on);
 
   std::unique_ptr<GateObject> object_;
-  gate::HintMap hints_;
+  std::unique_ptr<gate::HintTable> hints_;
   std::list<gate::VerifierHints> verifiers_;
   std::uint32_t syns_per_source_;
   gate_config config_{};
@@ -93,7 +94,7 @@ Result<HintListener*> LoadedGate::add_verifier(const MaskKey& mask) {
   object_->set_mask(config_.verifiers, sip_key(mask.view()));
   ++config_.verifiers;
   object_->set_config(config_);
-  return &verifiers_.emplace_back(hints_);
+  return &verifiers_.emplace_back(*hints_);
 }
 
 void LoadedGate::set_stun_keys(std::span<const Secret<16>> keys) {
@@ -113,8 +114,8 @@ void LoadedGate::set_connection_id_keys(std::span<const ConnectionIdKey* const> 
 }
 
 void LoadedGate::flush() {
-  hints_.flush();
-  set_flag(GATE_FLAG_INCOMPLETE, hints_.lost() != 0);
+  hints_->flush();
+  set_flag(GATE_FLAG_INCOMPLETE, hints_->lost() != 0);
 }
 
 void LoadedGate::set_flag(std::uint32_t flag, bool on) {
@@ -145,16 +146,19 @@ Result<void> LoadedGate::attach(int socket, GateSocket kind) {
 }
 
 KernelGateStats LoadedGate::stats() const {
-  return {.packets = object_->verdicts(), .hints = hints_.size(), .complete = complete()};
+  return {.packets = object_->verdicts(), .hints = hints_->size(), .complete = complete()};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<KernelGate>> open_kernel_gate(const KernelGateOptions& options) {
   const std::size_t keys = std::max(options.max_keys, kLeastKeys);
-  auto object = GateObject::load(kSlots * keys + gate::HintMap::kBatch);
+  const std::size_t places = gate::HintTable::places_for(kSlots * keys);
+  auto object = GateObject::load(places);
   if (!object) return tl::unexpected(object.error());
-  return std::make_unique<LoadedGate>(std::move(*object), options);
+  auto hints = gate::HintTable::open((*object)->hints(), places);
+  if (!hints) return tl::unexpected(hints.error());
+  return std::make_unique<LoadedGate>(std::move(*object), std::move(*hints), options);
 }
 
 }  // namespace natt::spa

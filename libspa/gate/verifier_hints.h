@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What one verifier tells about its hints, sorted by slot. Resource class; the map outlives
+// What one verifier tells about its hints, sorted by slot. Resource class; the table outlives
 // it.
 
 #include <algorithm>
@@ -9,25 +9,25 @@
 
 #include <natt/spa/hint_listener.h>
 
-#include "gate/hint_map.h"
+#include "gate/hint_table.h"
 
 namespace natt::spa::gate {
 
 class VerifierHints final : public HintListener {
  public:
-  explicit VerifierHints(HintMap& map) : map_(map) {}
+  explicit VerifierHints(HintTable& table) : table_(table) {}
   VerifierHints(const VerifierHints&) = delete;
   VerifierHints& operator=(const VerifierHints&) = delete;
 
   void on_hint_added(Slot slot, const Hint& hint,
                      std::span<const std::uint8_t, 16> prefilter_key) noexcept override {
-    map_.add(group_of(slot), hint, prefilter_key);
+    table_.add(group_of(slot), hint, prefilter_key);
   }
-  void on_hint_removed(Slot, const Hint& hint) noexcept override { map_.remove(hint); }
+  void on_hint_removed(Slot, const Hint& hint) noexcept override { table_.remove(hint); }
   void on_slot_retired(Slot slot) noexcept override {
     const auto found = find(slot);
     if (found == groups_.end()) return;
-    map_.retire(*found);
+    table_.retire(*found);
     groups_.erase(found);
   }
 
@@ -40,8 +40,8 @@ class VerifierHints final : public HintListener {
     return found != groups_.end() ? *found : groups_.emplace_back(HintGroup{.slot = slot.number, .hints = {}});
   }
 
-  HintMap& map_;
-  std::list<HintGroup> groups_;  // three, of the slots that count; entries on their way point at them
+  HintTable& table_;
+  std::list<HintGroup> groups_;  // three, of the slots that count
 };
 
 }  // namespace natt::spa::gate

@@ -27,17 +27,28 @@ static __always_inline void gate_frame_to_host(struct gate_frame *frame) {
   frame->w[7] = GATE_LE64(frame->w[7]);
 }
 
+static __always_inline struct gate_hint *gate_look_up(const struct gate_config *config, __u64 hint) {
+  const __u32 home = (__u32)GATE_LE64(hint);
+  for (__u32 i = 0; i < GATE_PROBES; ++i) {
+    __u32 at = (home + i) & config->hint_mask;
+    struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, &at);
+    if (!place || place->hint == 0) return 0;
+    if (place->hint == hint) return place;
+  }
+  return 0;
+}
+
 /* The record of the hint, if one of the verifiers knows it. */
-static __noinline struct gate_hint *gate_find_hint(const struct gate_frame *frame, __u32 verifiers) {
+static __always_inline struct gate_hint *gate_find_hint(const struct gate_config *config,
+                                                        const struct gate_frame *frame) {
   const __u64 masked = (frame->w[1] >> 32) | (frame->w[2] << 32);
   const __u64 last = GATE_LAST_WORD(12, frame->w[1] & 0xffffffff);
   for (__u32 i = 0; i < GATE_MAX_VERIFIERS; ++i) {
     __u32 index = i;
-    if (i >= verifiers) return 0;
+    if (i >= config->verifiers) return 0;
     const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, &index);
     if (!mask) return 0;
-    __u64 hint = GATE_LE64(masked ^ gate_siphash_two(mask, frame->w[0], last));
-    struct gate_hint *found = bpf_map_lookup_elem(&gate_hints, &hint);
+    struct gate_hint *found = gate_look_up(config, GATE_LE64(masked ^ gate_siphash_two(mask, frame->w[0], last)));
     if (found) return found;
   }
   return 0;
@@ -48,7 +59,7 @@ static __always_inline enum gate_verdict gate_check_frame(const struct gate_conf
                                                           const struct gate_frame *frame,
                                                           enum gate_transport transport, enum gate_verdict good,
                                                           struct gate_hint **hint) {
-  *hint = gate_find_hint(frame, config->verifiers);
+  *hint = gate_find_hint(config, frame);
   if (!*hint) return config->flags & GATE_FLAG_INCOMPLETE ? GATE_UNCHECKED : GATE_UNKNOWN_HINT;
   if (gate_siphash_frame(&(*hint)->prefilter, frame->w, transport) != frame->w[7]) return GATE_BAD_PREFILTER;
   return good;

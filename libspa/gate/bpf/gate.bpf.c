@@ -18,9 +18,10 @@ SEC("socket")
 int gate_broker_udp(struct __sk_buff *skb) {
   const struct gate_config *config = gate_settings();
   const __u32 size = gate_datagram_size(skb);
-  __u8 first = 0;
-  if (!config || size > 65535 || gate_load(skb, 0, &first, 1)) return gate_conclude(GATE_NO_SHAPE);
-  if (first == 22) return gate_conclude(gate_dtls_knock(skb, config, size));
+  struct gate_head head;
+  if (!config || size > 65535 || gate_load_head(skb, size, &head)) return gate_conclude(GATE_NO_SHAPE);
+  const __u8 first = gate_first(&head);
+  if (first == 22) return gate_conclude(gate_dtls_knock(config, size, &head));
   if (first <= 3) return gate_conclude(gate_stun(skb, config, size));
   if (first == 12) return gate_conclude(gate_relay(skb, size, 1));
   return gate_conclude(GATE_NO_SHAPE);
@@ -42,10 +43,11 @@ SEC("socket")
 int gate_tunnel_udp(struct __sk_buff *skb) {
   const struct gate_config *config = gate_settings();
   const __u32 size = gate_datagram_size(skb);
-  __u8 first = 0;
-  if (!config || size > 65535 || gate_load(skb, 0, &first, 1)) return gate_conclude(GATE_NO_SHAPE);
+  struct gate_head head;
+  if (!config || size > 65535 || gate_load_head(skb, size, &head)) return gate_conclude(GATE_NO_SHAPE);
+  const __u8 first = gate_first(&head);
   if (first >= 64) return gate_conclude(gate_quic(skb, config, size));
-  if (first == 22) return gate_conclude(gate_dtls_knock(skb, config, size));
+  if (first == 22) return gate_conclude(gate_dtls_knock(config, size, &head));
   if (first <= 3) return gate_conclude(gate_stun(skb, config, size));
   if (first == 12) return gate_conclude(gate_relay(skb, size, 0));
   return gate_conclude(GATE_NO_SHAPE);

@@ -58,13 +58,16 @@ struct gate_config {
   __u32 connection_id_keys;
   __u32 flags;
   __u32 syns_per_second;
-  __u32 reserved;
+  __u32 hint_mask; /* places - 1 */
   __u64 source_lifetime_ns;
   __u64 flow_lifetime_ns;
 };
 
-/* Of a hint, whose eight octets are the key. */
+/* One place of the table of hints, which is an array that the library maps into its memory: open addressing from the
+ * lowest 32 bits of the hint on, at most GATE_PROBES places far, ended by a hint of 0. */
+#define GATE_PROBES 64
 struct gate_hint {
+  __u64 hint; /* the eight octets as they are */
   struct gate_sip_key prefilter;
   __u32 second; /* of the budget */
   __u32 syns;

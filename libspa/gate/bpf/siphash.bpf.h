@@ -65,7 +65,7 @@ static __always_inline __u64 gate_sip_end(struct gate_sip_state *s) {
 }
 
 /* 8 to 15 octets: a whole word and `last`. Up to 7: gate_siphash_short. */
-static __noinline __u64 gate_siphash_two(const struct gate_sip_key *key, __u64 word, __u64 last) {
+static __always_inline __u64 gate_siphash_two(const struct gate_sip_key *key, __u64 word, __u64 last) {
   struct gate_sip_state s;
   gate_sip_start(&s, key);
   gate_sip_word(&s, word);

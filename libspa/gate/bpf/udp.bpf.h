@@ -27,26 +27,46 @@ static __always_inline int gate_load(const struct __sk_buff *skb, __u32 at, void
   return bpf_skb_load_bytes(skb, GATE_UDP_HEADER + at, to, size);
 }
 
+/* The first 93 octets, enough for a knock, fetched at once: a helper's call costs more than what it copies. They begin
+ * at the fifth octet, so that the frame lies on words. What a short datagram has not is 0. */
+#define GATE_HEAD 93
+#define GATE_HEAD_AT 5
+struct gate_head {
+  __u64 q[13];
+};
+
+static __always_inline int gate_load_head(const struct __sk_buff *skb, __u32 size, struct gate_head *head) {
+  head->q[0] = head->q[1] = head->q[2] = head->q[3] = head->q[4] = head->q[5] = head->q[6] = 0;
+  head->q[7] = head->q[8] = head->q[9] = head->q[10] = head->q[11] = head->q[12] = 0;
+  const __u32 some = size < GATE_HEAD ? size : GATE_HEAD;
+  if (some == 0 || some > GATE_HEAD) return -1;
+  return gate_load(skb, 0, (__u8 *)head->q + GATE_HEAD_AT, some);
+}
+
+static __always_inline __u8 gate_first(const struct gate_head *head) { return ((const __u8 *)head->q)[GATE_HEAD_AT]; }
+
 /* Section 1.4. Exactly the shape that parse_udp_carrier takes: a copy of a frame in a shape that user space
  * refuses must not make the frame itself a copy. */
-static __always_inline enum gate_verdict gate_dtls_knock(const struct __sk_buff *skb, const struct gate_config *config,
-                                                         __u32 size) {
-  union gate_octets head = {};
+static __always_inline enum gate_verdict gate_dtls_knock(const struct gate_config *config, __u32 size,
+                                                         const struct gate_head *head) {
+  const __u64 *q = head->q;
+  const __u8 *octets = (const __u8 *)q;
+  const __u64 body = size - 25;
   struct gate_frame frame;
-  __u8 marks[2] = {};
-  if (size <= 93 || size > 512 || gate_load(skb, 0, head.b, 27)) return GATE_NO_SHAPE;
-  if (head.w[0] != bpf_cpu_to_be64(0x16fefd0000000000ULL) || head.b[8] || head.b[9] || head.b[10]) return GATE_NO_SHAPE;
-  const __u32 body = size - 25;
-  if (head.b[11] << 8 != ((size - 13) & 0xff00) || head.b[12] != ((size - 13) & 0xff)) return GATE_NO_SHAPE;
-  if (head.b[13] != 1 || head.b[14] || head.b[15] << 8 != (body & 0xff00) || head.b[16] != (body & 0xff))
-    return GATE_NO_SHAPE;
-  if (head.b[17] || head.b[18] || head.b[19] || head.b[20] || head.b[21] || head.b[22]) return GATE_NO_SHAPE;
-  if (head.b[23] << 8 != (body & 0xff00) || head.b[24] != (body & 0xff)) return GATE_NO_SHAPE;
-  if (head.b[25] != 0xfe || head.b[26] != 0xfd) return GATE_NO_SHAPE;
-  if (gate_load(skb, 59, &marks[0], 1) || gate_load(skb, 92, &marks[1], 1) || marks[0] != 32 || marks[1])
-    return GATE_NO_SHAPE;
-  if (gate_load(skb, 27, &frame.w[0], 32) || gate_load(skb, 60, &frame.w[4], 32)) return GATE_NO_SHAPE;
-  gate_frame_to_host(&frame);
+  if (size <= 93 || size > 512) return GATE_NO_SHAPE;
+  if ((bpf_be64_to_cpu(q[0]) & 0xffffff) != 0x16fefd || q[1] != 0) return GATE_NO_SHAPE;
+  if (bpf_be64_to_cpu(q[2]) != (((body + 12) << 48) | (1ULL << 40) | (body << 16))) return GATE_NO_SHAPE;
+  if (bpf_be64_to_cpu(q[3]) != ((body << 16) | 0xfefd)) return GATE_NO_SHAPE;
+  if (octets[GATE_HEAD_AT + 59] != 32 || octets[GATE_HEAD_AT + 92] != 0) return GATE_NO_SHAPE;
+  frame.w[0] = GATE_LE64(q[4]);
+  frame.w[1] = GATE_LE64(q[5]);
+  frame.w[2] = GATE_LE64(q[6]);
+  frame.w[3] = GATE_LE64(q[7]);
+  /* One octet off the words, behind the length of the session id. */
+  frame.w[4] = (GATE_LE64(q[8]) >> 8) | (GATE_LE64(q[9]) << 56);
+  frame.w[5] = (GATE_LE64(q[9]) >> 8) | (GATE_LE64(q[10]) << 56);
+  frame.w[6] = (GATE_LE64(q[10]) >> 8) | (GATE_LE64(q[11]) << 56);
+  frame.w[7] = (GATE_LE64(q[11]) >> 8) | (GATE_LE64(q[12]) << 56);
   struct gate_hint *hint;
   const enum gate_verdict verdict = gate_check_frame(config, &frame, GATE_TR_UDP, GATE_KNOCK, &hint);
   return verdict == GATE_KNOCK && gate_count_copy(frame.w[7], GATE_TR_UDP) ? GATE_COPY : verdict;

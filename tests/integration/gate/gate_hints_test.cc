@@ -17,7 +17,7 @@ namespace {
 
 std::array<std::uint8_t, 8> hint_of(std::uint64_t number) {
   std::array<std::uint8_t, 8> hint{};
-  store_be(hint.data(), number * 0x9e3779b97f4a7c15);
+  store_be(hint.data(), (number + 1) * 0x9e3779b97f4a7c15);
   return hint;
 }
 
@@ -146,7 +146,7 @@ TEST_CASE("kernel gate: a table that is too small lets knocks of strangers throu
   GatedSite site(*gate);
   GatedUdp udp(*gate, GateSocket::kBrokerUdp);
   HintListener& other = **gate->add_verifier(MaskKey(site.random.bytes<16>()));
-  add_hints(other, Slot{1}, 0, 6000);
+  add_hints(other, Slot{1}, 0, 10'000);
   gate->flush();
   CHECK_FALSE(gate->complete());
   CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
@@ -155,7 +155,7 @@ TEST_CASE("kernel gate: a table that is too small lets knocks of strangers throu
   CHECK(udp.verdict(make_udp_carrier(stranger)) == GateVerdict::kUnchecked);
   CHECK(udp.verdict(ByteBuffer(100, 0x16)) == GateVerdict::kNoShape);
   other.on_slot_retired(Slot{1});
-  for (int i = 0; i < 8; ++i) gate->flush();
+  for (int i = 0; i < 11; ++i) gate->flush();
   CHECK(gate->complete());
   CHECK(gate->stats().hints == 3);
   CHECK(udp.verdict(make_udp_carrier(stranger)) == GateVerdict::kUnknownHint);

@@ -71,8 +71,8 @@ inline constexpr std::size_t kGateVerdictCount = 19;
 [[nodiscard]] constexpr bool passes(GateVerdict verdict) { return verdict < GateVerdict::kNoShape; }
 
 struct KernelGateOptions {
-  // Device keys that fit, over all verifiers; each takes an entry per slot and verifier key. Kernel memory is
-  // taken at once: about 350 octets a key. Past it the gate lets knocks with unknown hints through to user space.
+  // Pairs of a device's key and a verifier's own that fit, over all verifiers. Kernel memory is taken at once: 144 to
+  // 288 octets each. Past it the gate lets knocks with unknown hints through to user space.
   std::size_t max_keys = 16'384;
   // SYNs that one key of a device may send in a second; a gateway joins a relay leg over TCP per session.
   std::uint32_t syns_per_second = 256;
@@ -111,8 +111,8 @@ class KernelGate {
   // Those past kMaxConnectionIdKeys are not taken.
   virtual void set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) = 0;
 
-  // Hints reach the kernel in batches: call this after each Verifier::handle_timeout, put_device and roster change.
-  // A piece of at most about half a millisecond. Removal of a device needs none.
+  // Call this after each Verifier::handle_timeout and whenever devices were added: it takes a piece of what is over
+  // out of the kernel, below a tenth of a millisecond. What is added or removed is so at once.
   virtual void flush() = 0;
 
   // A UDP knock was granted: the next syns_per_source SYNs of this address within source_lifetime pass at

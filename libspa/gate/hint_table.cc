@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gate/hint_table.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <natt/secret.h>
+#include <natt/spa/errc.h>
+
+namespace natt::spa::gate {
+namespace {
+
+constexpr std::uint64_t kEmpty = 0;
+constexpr std::size_t kLeastPlaces = 1024;
+
+std::uint64_t number(const Hint& hint) {
+  std::uint64_t value = 0;
+  std::memcpy(&value, hint.data(), hint.size());
+  return value;
+}
+
+void publish(gate_hint& place, std::uint64_t hint) {
+  std::atomic_ref<__u64>(place.hint).store(hint, std::memory_order_release);
+}
+
+// Everything but the hint.
+void set_contents(gate_hint& place, const gate_hint& contents) {
+  place.prefilter = contents.prefilter;
+  place.second = contents.second;
+  place.syns = contents.syns;
+}
+
+}  // namespace
+
+std::size_t HintTable::places_for(std::size_t hints) { return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 2)); }
+
+Result<std::unique_ptr<HintTable>> HintTable::open(int map, std::size_t places) {
+  void* memory = ::mmap(nullptr, places * sizeof(gate_hint), PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+  if (memory == MAP_FAILED) {
+    return fail(Errc::kUnavailable, "the kernel gate's table cannot be mapped: " +
+                                        std::generic_category().message(errno));
+  }
+  return std::unique_ptr<HintTable>(new HintTable({static_cast<gate_hint*>(memory), places}));
+}
+
+HintTable::~HintTable() { ::munmap(places_.data(), places_.size_bytes()); }
+
+std::size_t HintTable::home(std::uint64_t hint) const {
+  // The lowest 32 bits of the octets read as little-endian, as the programs do.
+  if constexpr (std::endian::native == std::endian::big) hint = __builtin_bswap64(hint);
+  return static_cast<std::uint32_t>(hint) & mask();
+}
+
+void HintTable::add(HintGroup& group, const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key) {
+  remove_retired(2);  // so that what comes always finds the room of what goes
+  group.hints.push_back(hint);
+  if (put(hint, prefilter_key)) return;
+  ++group.lost;
+  ++lost_;
+}
+
+bool HintTable::put(const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key) {
+  const std::uint64_t value = number(hint);
+  if (value == kEmpty || 4 * size_ >= 3 * places_.size()) return false;
+  std::size_t at = home(value);
+  for (std::size_t i = 0; i < GATE_PROBES; ++i, at = next(at)) {
+    gate_hint& place = places_[at];
+    if (place.hint != kEmpty && place.hint != value) continue;
+    if (place.hint == kEmpty) ++size_;
+    gate_hint contents{};
+    std::memcpy(&contents.prefilter, prefilter_key.data(), prefilter_key.size());
+    set_contents(place, contents);
+    publish(place, value);
+    return true;
+  }
+  return false;
+}
+
+void HintTable::remove(const Hint& hint) {
+  const std::uint64_t value = number(hint);
+  std::size_t at = home(value);
+  for (std::size_t i = 0; i < GATE_PROBES && places_[at].hint != kEmpty; ++i, at = next(at)) {
+    if (places_[at].hint == value) return erase(at);
+  }
+}
+
+// Knuth's algorithm R (The Art of Computer Programming 6.4): entries behind the hole move into it unless that would
+// put them before their home.
+void HintTable::erase(std::size_t hole) {
+  for (std::size_t at = next(hole); places_[at].hint != kEmpty; at = next(at)) {
+    const std::size_t from_home = (at - home(places_[at].hint)) & mask();
+    if (from_home < ((at - hole) & mask())) continue;
+    set_contents(places_[hole], places_[at]);
+    publish(places_[hole], places_[at].hint);
+    hole = at;
+  }
+  publish(places_[hole], kEmpty);
+  set_contents(places_[hole], {});
+  --size_;
+}
+
+void HintTable::retire(HintGroup& group) {
+  lost_ -= group.lost;
+  retired_.push_back(std::move(group));
+}
+
+void HintTable::remove_retired(std::size_t count) {
+  for (; count > 0 && !retired_.empty(); --count) {
+    std::vector<Hint>& hints = retired_.front().hints;
+    if (!hints.empty()) {
+      remove(hints.back());
+      hints.pop_back();
+    }
+    if (hints.empty()) retired_.pop_front();
+  }
+}
+
+}  // namespace natt::spa::gate

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The hints of all slots that count, in memory shared with the kernel's programs: open
+// addressing, written here without a system call, read there. Each place is published by the
+// store of its hint. Moving an entry closer to its home may hide it from a packet in that
+// very moment: senders repeat knocks.
+//
+// Hints of a slot that is over are taken out as new ones come in; until then they let
+// through what user space refuses. Resource class.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <natt/error.h>
+
+#include "gate/bpf/gate_abi.h"
+
+namespace natt::spa::gate {
+
+using Hint = std::array<std::uint8_t, 8>;
+
+// The hints that one verifier has given for one slot.
+struct HintGroup {
+  std::uint64_t slot = 0;
+  std::vector<Hint> hints;
+  std::size_t lost = 0;  // of these, how many did not fit
+};
+
+class HintTable {
+ public:
+  // Retired hints that one flush removes: some ten microseconds.
+  static constexpr std::size_t kPiece = 1024;
+  // Places for so many hints: at most two thirds are used, so that searches stay short. A power of two.
+  [[nodiscard]] static std::size_t places_for(std::size_t hints);
+
+  // Maps the array `map`, which has so many places.
+  [[nodiscard]] static Result<std::unique_ptr<HintTable>> open(int map, std::size_t places);
+  ~HintTable();
+  HintTable(const HintTable&) = delete;
+  HintTable& operator=(const HintTable&) = delete;
+
+  void add(HintGroup& group, const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key);
+  void remove(const Hint& hint);
+  // None of the group is needed any more; what it holds is taken.
+  void retire(HintGroup& group);
+  void flush() { remove_retired(kPiece); }
+
+  [[nodiscard]] std::uint32_t mask() const { return static_cast<std::uint32_t>(places_.size() - 1); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  // Entries that did not fit, of groups that still count.
+  [[nodiscard]] std::size_t lost() const { return lost_; }
+
+ private:
+  explicit HintTable(std::span<gate_hint> places) : places_(places) {}
+  [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & mask(); }
+  [[nodiscard]] std::size_t home(std::uint64_t hint) const;
+  [[nodiscard]] bool put(const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key);
+  void erase(std::size_t hole);
+  void remove_retired(std::size_t count);
+
+  std::span<gate_hint> places_;
+  std::deque<HintGroup> retired_;
+  std::size_t size_ = 0;
+  std::size_t lost_ = 0;
+};
+
+}  // namespace natt::spa::gate

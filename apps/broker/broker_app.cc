@@ -273,6 +273,12 @@ control::Health BrokerApp::health() const {
 }
 
 void BrokerApp::add_keys(control::Health& health, const natt::uv::BrokerSiteState& site) const {
+  const auto left = std::chrono::floor<std::chrono::days>(site.certificate_end - natt::uv::wall_now());
+  if (left <= std::chrono::days(30)) {
+    health.add(left.count() < 0 ? control::HealthStatus::kError : control::HealthStatus::kWarning,
+               "this broker's certificate of site " + site.name + " has " + std::to_string(left.count()) +
+                   " days left: run nattctl renew for it and copy its new file here");
+  }
   if (site.missing_own_key) {
     health.add(control::HealthStatus::kWarning,
                "the roster of site " + site.name + " lists SPA key generation " +

@@ -9,6 +9,7 @@
 
 #include "apps/client/client_site.h"
 #include "apps/config/state_dir.h"
+#include "apps/program/device_health.h"
 #include "apps/program/settings_commands.h"
 #include "apps/program/site_status.h"
 
@@ -139,6 +140,7 @@ control::Health ClientApp::health() const {
   for (const auto& site : sites_) {
     program::add_site_health(health, site->name(), site->client().brokers(),
                              site->client().roster().is_stale(natt::uv::wall_now()));
+    program::add_own_health(health, site->client().own_complaints());
   }
   return health;
 }

@@ -2,6 +2,7 @@
 #include "apps/client/client_site.h"
 
 #include "apps/config/site_material.h"
+#include "apps/program/device_health.h"
 
 namespace natt::client {
 namespace {
@@ -14,10 +15,16 @@ Result<tunnel::uv::SiteClientOptions> client_options(const config::SiteConfig& s
   auto roster = program::newest_roster(site, config.state.dir, log);
   if (!roster) return tl::unexpected(roster.error());
   const config::SpaKey& key = site.spa_keys.front();
+  std::optional<natt::uv::SpaOwnKey> older;
+  if (site.spa_keys.size() > 1) {
+    older.emplace(natt::uv::SpaOwnKey{site.spa_keys[1].generation,
+                                      spa::KeyPair::from_secret(site.spa_keys[1].secret.view())});
+  }
   tunnel::uv::SiteClientOptions options{
       .bind = {},
       .credentials = std::move(*credentials),
       .spa_key = {key.generation, spa::KeyPair::from_secret(key.secret.view())},
+      .older_spa_key = std::move(older),
       .psk = site.psk,
       .roster = std::move(*roster),
       .gateway_addresses = {},
@@ -29,6 +36,7 @@ Result<tunnel::uv::SiteClientOptions> client_options(const config::SiteConfig& s
       .spa_mode = config.spa.mode,
       .broker_modes = config::broker_modes_of(site),
       .dns_suffix = config.spa.dns_suffix,
+      .memory_file = program::memory_file(config.state.dir, site.name),
       .log = log};
   for (const config::GatewayPeer& gateway : site.gateways) {
     options.gateway_addresses[gateway.identity.name] = gateway.addresses;

@@ -15,10 +15,16 @@
 #include <vector>
 
 #include <natt/error.h>
+#include <natt/secret.h>
 
 #include "apps/config/toml.h"
 
 namespace natt::config {
+
+// Any value of a file may be a secret: copies do not stay behind.
+inline void wipe_text(std::string& text) {
+  secure_zero({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
+}
 
 // Where the first complaint about a file is kept.
 class Complaints {
@@ -63,9 +69,10 @@ class TableReader {
   template <typename T>
   [[nodiscard]] std::optional<T> parsed(std::string_view key, std::optional<T> (*parse)(std::string_view),
                                         std::string_view form) {
-    const auto value = text(key);
+    auto value = text(key);
     if (!value) return std::nullopt;
     auto result = parse(*value);
+    wipe_text(*value);
     if (!result) complain(key, "expected " + std::string(form));
     return result;
   }
@@ -73,8 +80,9 @@ class TableReader {
   [[nodiscard]] std::vector<T> parsed_list(std::string_view key, std::size_t maximum,
                                            std::optional<T> (*parse)(std::string_view), std::string_view form) {
     std::vector<T> results;
-    for (const std::string& value : texts(key, maximum)) {
+    for (std::string& value : texts(key, maximum)) {
       auto result = parse(value);
+      wipe_text(value);
       if (!result) {
         complain(key, "expected " + std::string(form));
         return {};

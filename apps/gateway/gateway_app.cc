@@ -7,6 +7,7 @@
 
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
+#include "apps/program/device_health.h"
 #include "apps/program/settings_commands.h"
 #include "apps/program/site_status.h"
 
@@ -61,6 +62,7 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
                                      .replay_journal =
                                          program::replay_journal(config_.state.dir, config_.site.name),
                                      .retired = retired_keys_.load(config_.site.name),
+                                     .memory_file = program::memory_file(config_.state.dir, config_.site.name),
                                      .tun = {.enabled = config_.tun.enabled,
                                              .name = config_.tun.name,
                                              .pool = config_.tun.pool,
@@ -145,6 +147,7 @@ control::Health GatewayApp::health() const {
   control::Health health;
   program::add_site_health(health, config_.site.name, gateway_->brokers(),
                            gateway_->roster().next_update < natt::uv::wall_now());
+  program::add_own_health(health, gateway_->own_complaints());
   program::add_replay_health(health, config_.site.name, gateway_->replay_status(), natt::uv::now());
   if (!retired_keys_.damaged().empty()) {
     health.add(control::HealthStatus::kWarning,

@@ -2,6 +2,7 @@
 // The gateway. docs/OPERATIONS.md says how to run it.
 #include "apps/gateway/gateway_app.h"
 #include "apps/program/command_line.h"
+#include "apps/program/device_health.h"
 
 int main(int argc, char** argv) {
   using namespace natt;
@@ -10,7 +11,10 @@ int main(int argc, char** argv) {
   if (!line) return status;
   auto config = config::load_gateway_config(line->config);
   if (!config) return program::complain("natt-gateway", config.error(), config::ExitStatus::kConfig);
-  if (line->check) return static_cast<int>(config::ExitStatus::kOk);
+  if (line->check) {
+    program::warn_about("natt-gateway", {config->site}, config->state.dir);
+    return static_cast<int>(config::ExitStatus::kOk);
+  }
   config::Log log(config->log.level);
   program::EventLoop loop;
   int result = static_cast<int>(config::ExitStatus::kOk);

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "apps/config/state_dir.h"
+#include "apps/config/toml_table.h"
 
 namespace natt::ctl {
 namespace {
@@ -37,7 +38,16 @@ std::error_code last_error() { return {errno, std::generic_category()}; }
 
 SiteFolder::SiteFolder(fs::path dir, int lock) : dir_(std::move(dir)), lock_(lock) {}
 
-SiteFolder::~SiteFolder() { ::close(lock_); }
+SiteFolder::~SiteFolder() {
+  wipe_staged();
+  ::close(lock_);
+}
+
+// Nearly all of it is keys.
+void SiteFolder::wipe_staged() {
+  for (auto& [name, content] : staged_) config::wipe_text(content);
+  staged_.clear();
+}
 
 Result<std::unique_ptr<SiteFolder>> SiteFolder::lock(const fs::path& dir) {
   const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -122,7 +132,7 @@ Result<void> SiteFolder::commit() {
   fs::rename(staging, dir_ / kCommit, failed);
   if (failed) return io_error(dir_ / kCommit, "cannot be made", failed);
   if (auto synced = config::sync_dir(dir_); !synced) return synced;
-  staged_.clear();
+  wipe_staged();
   return roll_forward();
 }
 

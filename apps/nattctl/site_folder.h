@@ -41,6 +41,7 @@ class SiteFolder {
   [[nodiscard]] Result<void> recover();
   [[nodiscard]] Result<void> roll_forward();
   [[nodiscard]] Result<void> make_private();
+  void wipe_staged();
 
   std::filesystem::path dir_;
   int lock_;

@@ -19,6 +19,11 @@ Knocker::Knocker(const KnockerOptions& options, const PairKey& pair, Random& ran
   std::copy_n(pair.bytes.data(), pair_.bytes().size(), pair_.bytes().begin());
 }
 
+void Knocker::set_pair(const PairKey& pair, std::uint16_t key_generation) {
+  std::copy_n(pair.bytes.data(), pair_.bytes().size(), pair_.bytes().begin());
+  key_generation_ = key_generation;
+}
+
 KnockId Knocker::next_knock_id() { return static_cast<KnockId>(next_id_++); }
 
 ByteBuffer Knocker::make_udp_knock(WallTime wall_now, KnockId id, FrameType type) {

@@ -58,6 +58,7 @@ struct SignalWelcome {  // B -> C,G, the first message
   std::uint64_t boot_id = 0;
   WallTime broker_time;
   SocketAddress observed;  // the peer's TCP source as the broker sees it
+  std::uint16_t key_generation = 0;  // the newest of the peer's SPA key in the broker's roster; 0 does not say
 };
 
 struct GatewayRegistration {             // G -> B, after Welcome and whenever something in it changes

@@ -40,12 +40,15 @@ void SignalHub::Impl::handle_hello(Instant now, WallTime wall_now, HubChannel& f
   if (const auto older = presence.arrive(from.identity, id)) {
     end_channel(now, *older, LogLevel::kInfo, {Errc::kClosed, "the device opened a newer channel"});
   }
+  const RosterDevice* listed = from.site->roster->roster()->find(from.identity);
+  const bool has_key = listed != nullptr && !listed->spa_keys.empty();
   send(now, from,
        SignalWelcome{.version = kSignalVersion,
                      .features = options.features,
                      .boot_id = options.boot_id,
                      .broker_time = wall_now,
-                     .observed = from.remote});
+                     .observed = from.remote,
+                     .key_generation = has_key ? listed->spa_keys.back().generation : std::uint16_t{0}});
   open_channel(now, id, hello);
 }
 

@@ -49,8 +49,9 @@ Decoded decode(const wire::Hello& in) {
 Decoded decode(const wire::Welcome& in) {
   const auto time = get_time(in.broker_time_ms());
   const auto observed = get_address(in.observed());
-  if (in.version() == 0 || !time || !observed) return {};
-  return SignalWelcome{in.version(), in.features(), in.boot_id(), *time, *observed};
+  if (in.version() == 0 || !time || !observed || in.key_generation() > 0xffff) return {};
+  return SignalWelcome{in.version(), in.features(), in.boot_id(), *time, *observed,
+                       static_cast<std::uint16_t>(in.key_generation())};
 }
 
 Decoded decode(const wire::GatewayRegistration& in) {

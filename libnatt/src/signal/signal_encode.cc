@@ -36,6 +36,7 @@ void encode(const SignalWelcome& in, wire::Message& message) {
   out.set_boot_id(in.boot_id);
   out.set_broker_time_ms(to_wire_time(in.broker_time));
   put_address(in.observed, *out.mutable_observed());
+  out.set_key_generation(in.key_generation);
 }
 
 void encode(const GatewayRegistration& in, wire::Message& message) {

@@ -69,7 +69,7 @@ void EndpointDriver::handle_datagram(Instant now, const ReceivedTrain& train, By
     listener_.on_knock(now, train.from, datagram);
     return;
   }
-  const auto packet = endpoint_.handle_datagram(now, wall_now(), train.from, train.local, datagram);
+  const auto packet = endpoint_.handle_datagram(now, wall_now() + clock_offset_, train.from, train.local, datagram);
   if (!packet) return;
   const auto path = path_of(*packet);
   if (!path) return;
@@ -93,7 +93,7 @@ void EndpointDriver::on_writable(Instant now) {
 
 void EndpointDriver::on_timer(Instant now) {
   if (now >= next_interface_check_) refresh_addresses(now);
-  endpoint_.handle_timeout(now, wall_now());
+  endpoint_.handle_timeout(now, wall_now() + clock_offset_);
   flush(now);
 }
 

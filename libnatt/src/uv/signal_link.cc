@@ -30,7 +30,7 @@ void SignalLink::attempt(Instant now) {
   options_.client.roster_number = listener_.roster_number();
   // First: in mode udp-tcp the SYN waits for it.
   options_.client.knock_id = listener_.on_attempt(now, *this);
-  auto client = SignalClient::make(options_.client, tls_, knocker_, random_, now, wall_now());
+  auto client = SignalClient::make(options_.client, tls_, knocker_, random_, now, listener_.site_time());
   if (!client) return retry_later(now, client.error());
   client_ = std::move(*client);
   silent_at_ = now + kSilence;
@@ -41,7 +41,7 @@ void SignalLink::attempt(Instant now) {
 
 // A fresh frame over the same ClientHello: one TLS object, whichever connection it is that the broker answers on.
 ByteBuffer SignalLink::make_first_flight() {
-  auto flight = client_->first_flight(wall_now());
+  auto flight = client_->first_flight(listener_.site_time());
   return flight ? std::move(*flight) : ByteBuffer{};
 }
 
@@ -60,7 +60,7 @@ void SignalLink::on_race_lost(Instant now, const Error& error) {
 
 void SignalLink::on_bytes(Instant now, ByteView bytes) {
   silent_at_.reset();
-  client_->handle_bytes(now, wall_now(), bytes);
+  client_->handle_bytes(now, listener_.site_time(), bytes);
   flush(now);
 }
 
@@ -150,10 +150,9 @@ void SignalLink::deliver_events(Instant now) {
   while (client_) {
     const auto event = client_->poll_event();
     if (!event) break;
-    if (const auto* connected = std::get_if<SignalConnected>(&*event)) {
+    if (std::holds_alternative<SignalConnected>(*event)) {
       connected_at_ = now;
       last_error_.reset();
-      knocker_.set_clock_offset(connected->clock_offset);
     }
     if (const auto* closed = std::get_if<SignalClosed>(&*event)) {
       retry_later(now, closed->error);

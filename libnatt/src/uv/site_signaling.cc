@@ -4,11 +4,17 @@
 #include <algorithm>
 
 #include <natt/errc.h>
+#include <natt/key_choice.h>
 
 #include "src/uv/udp_rejection.h"
 
 namespace natt::uv {
 namespace {
+
+bool same_but_keys(RosterDevice a, const RosterDevice& b) {
+  a.spa_keys = b.spa_keys;
+  return a == b;
+}
 
 SignedRoster as_documents(RosterView view, const ByteBuffer& document) {
   SignedRoster documents;
@@ -17,6 +23,15 @@ SignedRoster as_documents(RosterView view, const ByteBuffer& document) {
 }
 
 }  // namespace
+
+std::optional<std::string> certificate_complaint(const Credentials& credentials, WallTime wall_now) {
+  const auto left = std::chrono::floor<std::chrono::days>(credentials.not_after() - wall_now);
+  if (left > std::chrono::days(30)) return std::nullopt;
+  const std::string when = left.count() < 0 ? "expired " + std::to_string(-left.count()) + " days ago"
+                                            : "expires in " + std::to_string(left.count()) + " days";
+  return "the certificate of " + credentials.identity().uri() + " " + when +
+         ": run nattctl renew for it and copy its new file here";
+}
 
 Result<std::unique_ptr<SiteSignaling>> SiteSignaling::make(uv_loop_s& loop, Options options,
                                                            const Credentials& credentials, const SpaOwnKey& key,
@@ -48,11 +63,13 @@ SiteSignaling::SiteSignaling(uv_loop_s& loop, Options options, const Credentials
       random_(random),
       listener_(listener),
       store_(credentials.site_ca(), options_.view, options_.log),
-      timer_(loop, *this) {}
+      timer_(loop, *this),
+      memory_(options_.memory_file, options_.log) {}
 
 SiteSignaling::~SiteSignaling() = default;
 
 void SiteSignaling::start(Instant now) {
+  driver_.set_clock_offset(memory_.clock_offset());
   started_ = true;
   for (const auto& broker : brokers_) broker->link->start(now);
 }
@@ -66,6 +83,7 @@ void SiteSignaling::stop() {
 }
 
 void SiteSignaling::sync_brokers(Instant now) {
+  note_own_listing();
   retire_missing_brokers(now);
   for (const RosterDevice& device : roster().devices) {
     const bool known = std::any_of(brokers_.begin(), brokers_.end(),
@@ -88,7 +106,10 @@ void SiteSignaling::sync_brokers(Instant now) {
 void SiteSignaling::retire_missing_brokers(Instant now) {
   for (auto broker = brokers_.begin(); broker != brokers_.end();) {
     const RosterDevice* listed = roster().find((*broker)->identity);
-    if (listed != nullptr && *listed == (*broker)->listed) {
+    if (listed != nullptr && same_but_keys(*listed, (*broker)->listed)) {
+      // A renewed key is for the next knock: the channel that is open stays.
+      (*broker)->listed = *listed;
+      use_keys(**broker);
       ++broker;
       continue;
     }
@@ -104,14 +125,14 @@ void SiteSignaling::retire_missing_brokers(Instant now) {
 void SiteSignaling::add_broker(Instant now, const RosterDevice& device) {
   if (device.addresses.empty() || device.spa_keys.empty() || !device.mask_key) return;
   const Identity& self = credentials_.identity();
-  const auto pair = spa::PairKey::derive(key_.pair, {device.spa_keys.back().key}, spa::DeviceId::of(self),
-                                         spa::DeviceId::of(device.identity), psk_);
+  const auto pair = derive_pair(key_, device.spa_keys.back(), device.identity);
   if (!pair) return;
   auto broker = std::make_unique<Broker>();
   broker->rejection = std::make_unique<UdpRejection>();
   broker->index = {next_index_++};
   broker->identity = device.identity;
   broker->listed = device;
+  broker->generation = key_.generation;
   const spa::KnockerOptions knocker{.device = self, .verifier = device.identity, .port = device.addresses[0].port,
                                     .mask = *device.mask_key, .key_generation = key_.generation,
                                     .dns_suffix = options_.dns_suffix.value_or(spa::DnsSuffix::of_site(psk_))};
@@ -126,6 +147,39 @@ void SiteSignaling::add_broker(Instant now, const RosterDevice& device) {
                                               static_cast<SignalLink::Listener&>(*this));
   brokers_.push_back(std::move(broker));
   if (started_) brokers_.back()->link->start(now);
+}
+
+std::optional<spa::PairKey> SiteSignaling::derive_pair(const SpaOwnKey& own, const SpaPublicKey& theirs,
+                                                       const Identity& broker) const {
+  return spa::PairKey::derive(own.pair, {theirs.key}, spa::DeviceId::of(credentials_.identity()),
+                              spa::DeviceId::of(broker), psk_);
+}
+
+void SiteSignaling::use_keys(Broker& broker) {
+  const std::size_t ours = options_.older_key == nullptr ? 1 : 2;
+  // The two newest: more pairs no broker holds.
+  const std::size_t theirs = std::min<std::size_t>(broker.listed.spa_keys.size(), 2);
+  const KeyChoice choice = choose_keys(broker.attempt, ours, theirs);
+  const SpaOwnKey& own = choice.own == 0 ? key_ : *options_.older_key;
+  const SpaPublicKey& listed = *(broker.listed.spa_keys.rbegin() + static_cast<std::ptrdiff_t>(choice.theirs));
+  const auto pair = derive_pair(own, listed, broker.identity);
+  if (!pair) return;
+  broker.knocker->set_pair(*pair, own.generation);
+  broker.generation = own.generation;
+}
+
+// The clients' view lists no clients; a broker tells them in its welcome.
+void SiteSignaling::note_own_listing() {
+  const RosterDevice* self = roster().find(credentials_.identity());
+  if (self != nullptr && !self->spa_keys.empty()) memory_.note_listed(self->spa_keys.back().generation);
+}
+
+std::vector<std::string> SiteSignaling::own_complaints() const {
+  std::vector<std::string> complaints;
+  if (auto certificate = certificate_complaint(credentials_, wall_now())) complaints.push_back(std::move(*certificate));
+  if (auto clock = memory_.clock_complaint()) complaints.push_back(std::move(*clock));
+  if (auto key = memory_.memory().key_complaint(key_.generation)) complaints.push_back(std::move(*key));
+  return complaints;
 }
 
 SiteSignaling::Broker* SiteSignaling::find(const SignalLink& link) {
@@ -219,14 +273,12 @@ std::optional<std::vector<std::uint16_t>> SiteSignaling::listed_generations() co
   return generations;
 }
 
-// Since a broker was met the calendar must have gone as far as the time since boot has; else somebody set it. Before
-// that: a roster from the future says that this device's clock is behind, by at least as much.
+// Once a broker was met in this boot its time is known, whatever happened to the calendar since. Otherwise a clock that
+// shows a time before the last session, or before the roster was issued, is behind by at least as much.
 std::optional<std::chrono::milliseconds> SiteSignaling::known_clock_error() const {
-  if (met_) {
-    const spa::HostTime host = spa::SystemHostClock().read();
-    return std::chrono::duration_cast<std::chrono::milliseconds>(host.boot - met_->boot) - (host.wall - met_->wall);
-  }
-  const auto behind = roster().issued_at - wall_now();
+  const ClockOffset& clock = memory_.memory().clock;
+  if (clock.trust(spa::SystemHostClock().read()) == ClockOffset::Trust::kExact) return std::chrono::milliseconds(0);
+  const auto behind = std::max(roster().issued_at, clock.last_session().value_or(WallTime{})) - wall_now();
   return behind > std::chrono::milliseconds(0) ? std::optional(behind) : std::nullopt;
 }
 
@@ -254,6 +306,7 @@ void SiteSignaling::rearm() {
 }
 
 void SiteSignaling::on_timer(Instant now) {
+  driver_.set_clock_offset(memory_.clock_offset());
   retired_.clear();
   for (const auto& broker : brokers_) {
     if (!broker->renew_stun_at || now < *broker->renew_stun_at) continue;
@@ -271,20 +324,34 @@ void SiteSignaling::on_signal(Instant now, SignalLink& link, const SignalEvent& 
     return on_stun_credentials(now, *broker, *credentials);
   }
   if (const auto* received = std::get_if<RosterReceived>(&event)) return on_roster_document(now, *broker, *received);
-  if (const auto* connected = std::get_if<SignalConnected>(&event)) {
-    broker->tcp_source = connected->welcome.observed.ip;
-    met_ = spa::SystemHostClock().read();
-    broker->silence.reset();
-    broker->knocks->stop();
-    options_.log(LogLevel::kInfo, "natt.signal.connected broker=" + broker->identity.uri() +
-                                      " address=" + link.address().to_string());
-    static_cast<void>(link.send(now, StunCredentialsRequest{}));
-  }
+  if (const auto* connected = std::get_if<SignalConnected>(&event)) on_connected(now, *broker, link, *connected);
   if (const auto* closed = std::get_if<SignalClosed>(&event)) {
+    ++broker->attempt;
+    use_keys(*broker);
     options_.log(LogLevel::kWarning, "natt.signal.lost broker=" + broker->identity.uri() + " reason=\"" +
                                          closed->error.message + "\"");
   }
   listener_.on_broker_event(now, broker->index, event);
+}
+
+void SiteSignaling::on_connected(Instant now, Broker& broker, SignalLink& link, const SignalConnected& connected) {
+  broker.tcp_source = connected.welcome.observed.ip;
+  broker.silence.reset();
+  broker.knocks->stop();
+  options_.log(LogLevel::kInfo, "natt.signal.connected broker=" + broker.identity.uri() + " address=" +
+                                    link.address().to_string() + " key_generation=" +
+                                    std::to_string(broker.generation));
+  // The channel measured against time that was corrected already.
+  memory_.note_session(memory_.clock_offset() + connected.clock_offset, broker.generation,
+                       connected.welcome.key_generation);
+  driver_.set_clock_offset(memory_.clock_offset());
+  // After a channel ends the newest keys come first again.
+  broker.attempt = static_cast<std::size_t>(-1);
+  for (const std::string& complaint : own_complaints()) {
+    options_.log(LogLevel::kWarning, "natt.device.complaint site=" + broker.identity.site + " reason=\"" + complaint +
+                                         "\"");
+  }
+  static_cast<void>(link.send(now, StunCredentialsRequest{}));
 }
 
 void SiteSignaling::on_stun_credentials(Instant now, Broker& broker, const StunCredentials& message) {

@@ -43,7 +43,7 @@ std::vector<SignalMessage> one_of_each() {
   RelayGrantMessage udp{.session = kSession, .relay = address("198.51.100.10:443")};
   udp.grant = {.session = {5}, .sealed = {1, 2}, .key = {}, .expires = kTime};
   return {SignalHello{1, 2, 3, 4, "natt-client 0.1"},
-          SignalWelcome{1, 2, 3, kTime, address("203.0.113.5:40000")},
+          SignalWelcome{1, 2, 3, kTime, address("203.0.113.5:40000"), 4},
           registration,
           GatewayDirectory{true, {{kGateway, true, registration}, {{"hq", Role::kGateway, "gw2"}, false, {}}}},
           OfferMessage{kSession, kGateway, {1, 2, 3}},

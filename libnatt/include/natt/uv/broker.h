@@ -89,6 +89,7 @@ struct BrokerSiteState {
   bool roster_stale = false;
   std::size_t gateways_online = 0;
   std::size_t clients_online = 0;
+  WallTime certificate_end{};  // of the broker's own
   // Devices of a large roster that cannot knock yet: they follow within seconds.
   std::size_t devices_loading = 0;
   // The roster lists this generation of the broker's SPA key, but update_keys() was not given its pair.

@@ -73,6 +73,9 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   [[nodiscard]] bool heard_from_mute(const SocketAddress& address) const;
   void forget_heard(const SocketAddress& address);
 
+  // Added to the calendar in everything that brokers and peers compare with their own.
+  void set_clock_offset(std::chrono::milliseconds offset) { clock_offset_ = offset; }
+
   [[nodiscard]] SocketAddress local_address() const { return socket_->local_address(); }
   [[nodiscard]] const UdpSocket::Stats& socket_stats() const { return socket_->stats(); }
 
@@ -100,6 +103,7 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
     bool heard = false;
   };
   std::vector<Mute> mutes_;  // a few per broker
+  std::chrono::milliseconds clock_offset_{0};
   bool flushing_ = false;
 };
 

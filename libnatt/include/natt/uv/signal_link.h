@@ -34,6 +34,8 @@ class SignalLink final : private TcpConnection::Listener, private TcpRace::Liste
     virtual void on_signal(Instant now, SignalLink& link, const SignalEvent& event) = 0;
     // For SignalHello.
     [[nodiscard]] virtual std::uint64_t roster_number() const = 0;
+    // The calendar that knocks are stamped with and certificates are judged by.
+    [[nodiscard]] virtual WallTime site_time() const = 0;
   };
 
   struct Options {

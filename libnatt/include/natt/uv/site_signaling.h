@@ -7,6 +7,7 @@
 //
 // Resource type on the embedder's loop and its thread; everything borrowed outlives it.
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,11 +16,11 @@
 #include <natt/credentials.h>
 #include <natt/endpoint.h>
 #include <natt/roster_store.h>
-#include <natt/spa/host_clock.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/knock_schedule.h>
 #include <natt/spa/knocker.h>
 #include <natt/tls_context.h>
+#include <natt/uv/device_memory_file.h>
 #include <natt/uv/endpoint_driver.h>
 #include <natt/uv/signal_link.h>
 
@@ -32,6 +33,9 @@ struct SpaOwnKey {
   std::uint16_t generation = 0;
   spa::KeyPair pair;
 };
+
+// One sentence when the certificate has expired or will within a month.
+[[nodiscard]] std::optional<std::string> certificate_complaint(const Credentials& credentials, WallTime wall_now);
 
 class SiteSignaling final : private SignalLink::Listener, private Timer::Listener {
  public:
@@ -56,6 +60,10 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::map<std::string, SpaMode> modes;  // by broker name, where it differs
     // Of the knock over DNS; absent: the site's own.
     std::optional<spa::DnsSuffix> dns_suffix;
+    // This device's key before the newest, for brokers that do not know the new one yet. Outlives the signaling.
+    const SpaOwnKey* older_key = nullptr;
+    // Where the device remembers its clock and keys (natt/device_memory.h); empty: nowhere.
+    std::filesystem::path memory_file;
     LogSink log;
   };
 
@@ -97,6 +105,11 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   [[nodiscard]] const RosterStore& store() const { return store_; }
   [[nodiscard]] const Roster& roster() const { return *store_.roster(); }
 
+  // The calendar, corrected by what this device learnt in its sessions: what brokers and gateways go by.
+  [[nodiscard]] WallTime wall_now() const { return memory_.time(); }
+  // What is wrong with this device's own clock and keys: one sentence each, with what to do.
+  [[nodiscard]] std::vector<std::string> own_complaints() const;
+
   // The endpoint's word on STUN, for states().
   void note_stun(const StunReport& report);
   [[nodiscard]] std::vector<BrokerState> states() const;
@@ -112,6 +125,9 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::unique_ptr<spa::Knocker> knocker;
     std::unique_ptr<spa::KnockSchedule> knocks;
     std::unique_ptr<SignalLink> link;
+    // Which of its keys and ours the next attempt goes with (see use_keys): counts the attempts since it answered.
+    std::size_t attempt = 0;
+    std::uint16_t generation = 0;  // of our key in use
     std::optional<SilenceDiagnosis> silence;
     std::unique_ptr<UdpRejection> rejection;
     // This device as this broker saw it last; kept when the channel is lost, for the diagnosis.
@@ -128,11 +144,18 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   void on_silence(Instant now, SignalLink& link, SilenceEvidence::Tcp tcp) override;
   void on_signal(Instant now, SignalLink& link, const SignalEvent& event) override;
   [[nodiscard]] std::uint64_t roster_number() const override { return store_.number(); }
+  [[nodiscard]] WallTime site_time() const override { return wall_now(); }
   void on_timer(Instant now) override;
 
   void sync_brokers(Instant now);
   void retire_missing_brokers(Instant now);
   void add_broker(Instant now, const RosterDevice& device);
+  // Sets the pair of the next attempt (natt/key_choice.h).
+  void use_keys(Broker& broker);
+  [[nodiscard]] std::optional<spa::PairKey> derive_pair(const SpaOwnKey& own, const SpaPublicKey& theirs,
+                                                        const Identity& broker) const;
+  void note_own_listing();
+  void on_connected(Instant now, Broker& broker, SignalLink& link, const SignalConnected& connected);
   [[nodiscard]] Broker* find(const SignalLink& link);
   [[nodiscard]] Broker* find(BrokerIndex index);
   [[nodiscard]] const Broker* find(BrokerIndex index) const;
@@ -161,8 +184,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   std::vector<std::unique_ptr<Broker>> brokers_;
   std::vector<std::unique_ptr<Broker>> retired_;
   std::uint32_t next_index_ = 0;
-  // When a broker was last met: knocks are stamped with its time from then on.
-  std::optional<spa::HostTime> met_;
+  DeviceMemoryFile memory_;
   bool started_ = false;
 };
 

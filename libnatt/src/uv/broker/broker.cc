@@ -384,6 +384,7 @@ BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now
   BrokerSiteState state{.name = site.name(),
                         .roster_number = site.roster().number(),
                         .roster_stale = site.roster().is_stale(wall_now),
+                        .certificate_end = site.certificate_end(),
                         .devices_loading = site.loading(),
                         .missing_own_key = site.missing_own_key(),
                         .spa = site.verifier().stats(),

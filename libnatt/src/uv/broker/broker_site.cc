@@ -52,6 +52,7 @@ Result<void> BrokerSite::make_verifier(BrokerSiteOptions& options, Random& rando
   if (!opened) return tl::unexpected(opened.error());
   guard_ = std::move(*opened);
   own_keys_ = public_keys(options.spa_keys);
+  certificate_end_ = options.credentials.not_after();
   spa::VerifierOptions verifier{.identity = identity_,
                                 .keys = std::move(options.spa_keys),
                                 .psk = options.psk,
@@ -102,6 +103,7 @@ Result<void> BrokerSite::set_material(const Credentials& credentials, std::vecto
   }
   auto tls = TlsContext::make(credentials, TlsDirection::kServer, "");
   if (!tls) return tl::unexpected(tls.error());
+  certificate_end_ = credentials.not_after();
   former_tls_.push_back(std::exchange(tls_, std::move(*tls)));
   auto listed = public_keys(spa_keys);
   if (listed == own_keys_) return {};

@@ -49,6 +49,7 @@ class BrokerSite {
   [[nodiscard]] std::optional<Instant> next_deadline(Instant now) const;
   // Lines for the file of retired keys; empty mostly.
   [[nodiscard]] std::string take_retired_lines() { return loader_->take_retired_lines(); }
+  [[nodiscard]] WallTime certificate_end() const { return certificate_end_; }
   [[nodiscard]] const RetiredKeys& retired_keys() const { return loader_->retired(); }
   // Devices of the roster that cannot knock yet.
   [[nodiscard]] std::size_t loading() const { return loader_->total() - loader_->loaded(); }
@@ -76,6 +77,7 @@ class BrokerSite {
   std::unique_ptr<spa::Verifier> verifier_;
   std::unique_ptr<RosterLoader> loader_;
   std::vector<spa::PublicKey> own_keys_;
+  WallTime certificate_end_{};
   std::vector<std::unique_ptr<TlsContext>> former_tls_;
 };
 

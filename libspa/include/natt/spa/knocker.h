@@ -69,6 +69,8 @@ class Knocker {
   // Initial, 8 to 20 and 0 to 20 octets.
   [[nodiscard]] Frame make_quic_token(WallTime wall_now, KnockId id, ByteView dcid, ByteView scid);
 
+  // From the next frame on: another pair of this device or of the verifier. Knock ids go on.
+  void set_pair(const PairKey& pair, std::uint16_t key_generation);
   // Verifier's clock minus this device's, learnt inside an authenticated session.
   void set_clock_offset(std::chrono::milliseconds offset) { clock_offset_ = offset; }
   // The address that the verifier will see as source of UDP and TCP carriers, when known for sure (no NAT, or

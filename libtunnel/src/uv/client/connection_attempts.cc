@@ -18,13 +18,12 @@ ConnectionAttempts::ConnectionAttempts(TlsContext& tls, spa::Knocker& knocker, R
                                        PeerExpectation gateway, const RosterStore& roster, LogSink log)
     : tls_(tls), knocker_(&knocker), random_(random), gateway_(std::move(gateway)), roster_(roster), log_(log) {}
 
-Result<void> ConnectionAttempts::start(Instant now, ConnectionType step, PathId path) {
+Result<void> ConnectionAttempts::start(Instant now, WallTime wall, ConnectionType step, PathId path) {
   const auto same_step = std::count_if(attempts_.begin(), attempts_.end(),
                                        [&](const Attempt& attempt) { return attempt.step == step; });
   if (static_cast<std::size_t>(same_step) >= kMaxPerStep) return {};
   const auto dcid = random_.bytes<16>();
   const auto scid = random_.bytes<8>();
-  const WallTime wall = natt::uv::wall_now();
   const ClientOptions options{.expectation = gateway_,
                               .token = knocker_->make_quic_token(wall, knocker_->next_knock_id(), dcid, scid),
                               .dcid = {dcid.begin(), dcid.end()},

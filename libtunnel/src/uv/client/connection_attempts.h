@@ -39,7 +39,7 @@ class ConnectionAttempts {
 
   // For attempts started from now on; outlives them.
   void set_knocker(spa::Knocker& knocker) { knocker_ = &knocker; }
-  [[nodiscard]] Result<void> start(Instant now, ConnectionType step, PathId path);
+  [[nodiscard]] Result<void> start(Instant now, WallTime wall_now, ConnectionType step, PathId path);
   // Tells the gateway (the close is sent by the next pump) and forgets.
   void cancel(Instant now, ConnectionType step);
   void cancel_all(Instant now);

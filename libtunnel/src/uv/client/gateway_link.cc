@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <natt/errc.h>
+#include <natt/key_choice.h>
 
 namespace natt::tunnel::uv {
 namespace {
@@ -47,29 +48,36 @@ std::string describe_loss(const RaceCore::Lost& lost) {
 
 }  // namespace
 
-Result<std::unique_ptr<spa::Knocker>> GatewayLink::make_knocker(const Site& site, const Identity& gateway) {
+Result<std::unique_ptr<spa::Knocker>> GatewayLink::make_knocker(const Site& site, const Identity& gateway,
+                                                               std::size_t races_lost) {
   const RosterDevice* device = site.signaling.roster().find(gateway);
   if (device == nullptr || device->spa_keys.empty() || !device->mask_key) {
     return natt::fail(natt::Errc::kUnavailable, "the roster of site " + gateway.site + " lists no " + gateway.uri());
   }
   const Identity& self = site.options.credentials.identity();
-  const auto pair = spa::PairKey::derive(site.options.spa_key.pair, {device->spa_keys.back().key},
+  const auto& older = site.options.older_spa_key;
+  // A gateway holds two pairs.
+  const KeyChoice choice =
+      choose_keys(races_lost, older ? 2 : 1, std::min<std::size_t>(device->spa_keys.size(), 2));
+  const natt::uv::SpaOwnKey& own = choice.own == 0 ? site.options.spa_key : *older;
+  const SpaPublicKey& listed = *(device->spa_keys.rbegin() + static_cast<std::ptrdiff_t>(choice.theirs));
+  const auto pair = spa::PairKey::derive(own.pair, {listed.key},
                                          spa::DeviceId::of(self), spa::DeviceId::of(gateway), site.options.psk);
   if (!pair) return natt::fail(natt::Errc::kMalformed, "the SPA key of " + gateway.uri() + " is not a valid point");
   return std::make_unique<spa::Knocker>(
       spa::KnockerOptions{.device = self, .verifier = gateway, .mask = *device->mask_key,
-                          .key_generation = site.options.spa_key.generation},
+                          .key_generation = own.generation},
       *pair, site.random);
 }
 
 Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const Site& site, const Identity& gateway) {
-  auto knocker = make_knocker(site, gateway);
+  auto knocker = make_knocker(site, gateway, 0);
   if (!knocker) return tl::unexpected(knocker.error());
   return std::unique_ptr<GatewayLink>(new GatewayLink(site, gateway, std::move(*knocker)));
 }
 
 void GatewayLink::renew_key() {
-  auto knocker = make_knocker(site_, gateway_);
+  auto knocker = make_knocker(site_, gateway_, races_lost_);
   if (!knocker) return site_.options.log(LogLevel::kWarning, "natt.gateway.key reason=\"" + knocker.error().message + "\"");
   knocker_ = std::move(*knocker);
   attempts_.set_knocker(*knocker_);
@@ -179,7 +187,7 @@ void GatewayLink::start_attempts(Instant now, ConnectionType step) {
   }
   bool any = false;
   for (const PathId path : paths) {
-    const auto started = attempts_.start(now, step, path);
+    const auto started = attempts_.start(now, site_.signaling.wall_now(), step, path);
     if (!started) site_.options.log(LogLevel::kError, "natt.attempt.failed reason=\"" + started.error().message + "\"");
     any = any || started;
   }
@@ -202,6 +210,8 @@ void GatewayLink::on_won(Instant now, const RaceCore::Won& won) {
   race_.reset();
   if (!winner.client) return on_tunnel_lost(now, "the winning tunnel is gone");
   tunnel_ = std::move(winner.client);
+  // The next race begins with the newest keys.
+  if (std::exchange(races_lost_, 0) != 0) renew_key();
   path_ = winner.path;
   type_ = won.type;
   reason_ = won.reason;
@@ -232,6 +242,8 @@ void GatewayLink::on_lost(Instant now, const RaceCore::Lost& lost) {
   streams_.fail_waiting(now, reason);
   transition_to(State::kBackoff);
   retry_at_ = now + backoff_.next_delay();
+  ++races_lost_;
+  renew_key();
 }
 
 void GatewayLink::report(Instant now, std::optional<BrokerIndex> broker, bool ended) {

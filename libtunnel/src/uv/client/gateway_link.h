@@ -80,7 +80,8 @@ class GatewayLink {
   // A tunnel that lasted this long was a success.
   static constexpr Duration kLasted = std::chrono::seconds(5);
 
-  [[nodiscard]] static Result<std::unique_ptr<spa::Knocker>> make_knocker(const Site& site, const Identity& gateway);
+  [[nodiscard]] static Result<std::unique_ptr<spa::Knocker>> make_knocker(const Site& site, const Identity& gateway,
+                                                                           std::size_t races_lost);
   GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker);
   [[nodiscard]] bool is_needed() const { return wanted_ || streams_.waiting() > 0 || ip_ != nullptr; }
   [[nodiscard]] std::vector<SocketAddress> direct_addresses() const;
@@ -107,6 +108,7 @@ class GatewayLink {
   ConnectionAttempts attempts_;
   ClientStreams streams_;
   Backoff backoff_;
+  std::size_t races_lost_ = 0;  // since the last tunnel
   ClientIp* ip_ = nullptr;
   State state_ = State::kIdle;
   bool wanted_ = false;

@@ -5,7 +5,6 @@
 
 namespace natt::tunnel::uv {
 
-using natt::uv::wall_now;
 
 SessionNegotiator::SessionNegotiator(const Credentials& credentials, natt::uv::SiteSignaling& signaling,
                                      natt::uv::EndpointDriver& driver, Random& random, LogSink log, Identity gateway)
@@ -40,7 +39,7 @@ void SessionNegotiator::offer(Instant now) {
                                   .punch = punch_,
                                   .udp = endpoint.udp_reach(),
                                   .candidates = endpoint.local_candidates(),
-                                  .time = wall_now()},
+                                  .time = signaling_.wall_now()},
                                  credentials_);
   if (!sealed) return log_(LogLevel::kError, "natt.offer.failed reason=\"" + sealed.error().message + "\"");
   digest_ = sealed->digest;
@@ -70,7 +69,7 @@ void SessionNegotiator::handle_timeout(Instant now) {
 bool SessionNegotiator::handle_answer(Instant now, const AnswerMessage& message) {
   if (state_ != State::kOffered || message.session != session_) return false;
   const auto answer = verify_answer(message.sealed_answer, session_, gateway_, digest_, credentials_,
-                                    signaling_.roster(), wall_now());
+                                    signaling_.roster(), signaling_.wall_now());
   if (!answer) {
     log_(LogLevel::kWarning, "natt.answer.refused gateway=" + gateway_.uri() + " reason=\"" +
                                  answer.error().message + "\"");
@@ -136,7 +135,7 @@ bool SessionNegotiator::handle_relay_grant(Instant now, const RelayGrantMessage&
                                  " reason=\"not an address of the broker\"");
     return true;
   }
-  driver_.endpoint().add_relay(now, wall_now(), session_, message.relay, message.grant);
+  driver_.endpoint().add_relay(now, signaling_.wall_now(), session_, message.relay, message.grant);
   driver_.flush(now);
   return true;
 }
@@ -160,7 +159,7 @@ void SessionNegotiator::end(Instant now) {
     static_cast<void>(
         signaling_.send(now, *broker_, SessionEnd{.session = session_, .reason = SessionEndReason::kClosed}));
   }
-  driver_.endpoint().close_session(wall_now(), session_);
+  driver_.endpoint().close_session(signaling_.wall_now(), session_);
   driver_.flush(now);
   state_ = State::kIdle;
   retry_at_.reset();

@@ -89,6 +89,8 @@ Result<void> SiteClient::Impl::open() {
                                         .mode = options_.spa_mode,
                                         .modes = options_.broker_modes,
                                         .dns_suffix = options_.dns_suffix,
+                                        .older_key = options_.older_spa_key ? &*options_.older_spa_key : nullptr,
+                                        .memory_file = options_.memory_file,
                                         .log = options_.log},
                                        options_.credentials, options_.spa_key, options_.psk, options_.roster,
                                        *driver_, random_, *this);
@@ -330,6 +332,7 @@ void SiteClient::close(Instant now) {
 const Identity& SiteClient::identity() const { return impl_->options_.credentials.identity(); }
 const RosterStore& SiteClient::roster() const { return impl_->signaling_->store(); }
 std::vector<SiteSignaling::BrokerState> SiteClient::brokers() const { return impl_->signaling_->states(); }
+std::vector<std::string> SiteClient::own_complaints() const { return impl_->signaling_->own_complaints(); }
 SocketAddress SiteClient::local_address() const { return impl_->driver_->local_address(); }
 
 std::vector<SiteConnection> SiteClient::connections() const {

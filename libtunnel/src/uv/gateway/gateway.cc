@@ -123,6 +123,8 @@ Result<void> Gateway::Impl::open_signaling() {
        .mode = options_.spa_mode,
        .modes = options_.broker_modes,
        .dns_suffix = options_.dns_suffix,
+       .older_key = options_.spa_keys.size() > 1 ? &options_.spa_keys[1] : nullptr,
+       .memory_file = options_.memory_file,
        .log = options_.log},
       options_.credentials, options_.spa_keys.front(), options_.psk, options_.roster, *driver_, random_, *this);
   if (!signaling) return tl::unexpected(signaling.error());
@@ -420,6 +422,7 @@ const Roster& Gateway::roster() const { return impl_->signaling_->roster(); }
 std::vector<SiteSignaling::BrokerState> Gateway::brokers() const { return impl_->signaling_->states(); }
 ServerStats Gateway::tunnel_stats() const { return impl_->server_->stats(); }
 spa::VerifierStats Gateway::spa_stats() const { return impl_->gate_->stats(); }
+std::vector<std::string> Gateway::own_complaints() const { return impl_->signaling_->own_complaints(); }
 const RetiredKeys& Gateway::retired_keys() const { return impl_->gate_->retired_keys(); }
 std::optional<spa::ReplayStatus> Gateway::replay_status() const { return impl_->gate_->replay_status(); }
 std::size_t Gateway::session_count() const { return impl_->sessions_->size(); }

@@ -3,7 +3,6 @@
 
 namespace natt::tunnel::uv {
 
-using natt::uv::wall_now;
 
 GatewaySessions::GatewaySessions(const Credentials& credentials, const GatewayPolicy& policy,
                                  natt::uv::EndpointDriver& driver, Random& random, LogSink log)
@@ -16,7 +15,7 @@ GatewaySessions::GatewaySessions(const Credentials& credentials, const GatewayPo
       transaction_key_(random.bytes<16>()) {}
 
 void GatewaySessions::handle_offer(Instant now, BrokerIndex broker, const ForwardedOffer& offer) {
-  const auto verified = verifier_.verify(offer.sealed_offer, signaling_->roster(), wall_now());
+  const auto verified = verifier_.verify(offer.sealed_offer, signaling_->roster(), signaling_->wall_now());
   if (!verified) {
     // Nothing in it can be trusted, not even whom to answer.
     log_(LogLevel::kWarning, "natt.offer.refused session=" + offer.session.to_string() +
@@ -24,7 +23,7 @@ void GatewaySessions::handle_offer(Instant now, BrokerIndex broker, const Forwar
                                  "\"");
     return;
   }
-  SessionAnswer answer{.session = verified->offer.session, .client = verified->client, .time = wall_now()};
+  SessionAnswer answer{.session = verified->offer.session, .client = verified->client, .time = signaling_->wall_now()};
   answer.refusal = admit(now, broker, *verified, offer.vouched, answer);
   answer_offer(now, broker, *verified, answer);
   driver_.flush(now);
@@ -79,7 +78,7 @@ void GatewaySessions::handle_relay_grant(Instant now, const RelayGrantMessage& m
     return log_(LogLevel::kWarning, "natt.relay.refused relay=" + message.relay.to_string() +
                                         " reason=\"not an address of the broker\"");
   }
-  driver_.endpoint().add_relay(now, wall_now(), message.session, message.relay, message.grant);
+  driver_.endpoint().add_relay(now, signaling_->wall_now(), message.session, message.relay, message.grant);
   driver_.flush(now);
 }
 
@@ -137,7 +136,7 @@ void GatewaySessions::end(Instant now, const SessionId& id, SessionEndReason rea
   if (found == sessions_.end()) return;
   static_cast<void>(signaling_->send(now, found->second.broker, SessionEnd{.session = id, .reason = reason}));
   sessions_.erase(found);
-  driver_.endpoint().close_session(wall_now(), id);
+  driver_.endpoint().close_session(signaling_->wall_now(), id);
   driver_.flush(now);
 }
 

@@ -47,6 +47,8 @@ struct GatewayOptions {
   // As natt::uv::BrokerSiteOptions::replay_journal.
   std::filesystem::path replay_journal;
   RetiredKeys retired;  // of a former run
+  // Where the gateway remembers its clock and keys (natt/device_memory.h); empty: nowhere.
+  std::filesystem::path memory_file;
   GatewayTunOptions tun;
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
@@ -105,6 +107,8 @@ class Gateway {
   [[nodiscard]] ServerStats tunnel_stats() const;
   [[nodiscard]] spa::VerifierStats spa_stats() const;
   [[nodiscard]] const RetiredKeys& retired_keys() const;
+  // What is wrong with this gateway's own clock and keys: one sentence each, with what to do.
+  [[nodiscard]] std::vector<std::string> own_complaints() const;
   // Absent: no journal was asked for.
   [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const;
   // Sessions that signaling has set up and whose tunnel has not come or is running.

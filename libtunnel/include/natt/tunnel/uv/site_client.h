@@ -10,6 +10,7 @@
 // it. After the destructor has returned no callback runs; the loop has to run once more to
 // free handles.
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,6 +33,8 @@ struct SiteClientOptions {
   SocketAddress bind;
   Credentials credentials;
   natt::uv::SpaOwnKey spa_key;
+  // The pair before it, for brokers and gateways that do not know the new one yet.
+  std::optional<natt::uv::SpaOwnKey> older_spa_key;
   spa::SitePsk psk;
   SignedRoster roster;
   // Where gateways may be reached directly, by name, beside what the roster and brokers tell.
@@ -48,6 +51,8 @@ struct SiteClientOptions {
   std::map<std::string, SpaMode> broker_modes;  // of brokers that differ, by name
   // Of knocks over DNS, as the brokers have it; absent: the site's own.
   std::optional<spa::DnsSuffix> dns_suffix;
+  // Where the device remembers its clock and keys (natt/device_memory.h); empty: nowhere.
+  std::filesystem::path memory_file;
   LogSink log;
 };
 
@@ -134,6 +139,8 @@ class SiteClient {
   [[nodiscard]] std::vector<SiteConnection> connections() const;
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] SocketAddress local_address() const;
+  // What is wrong with this device's own clock and keys: one sentence each, with what to do.
+  [[nodiscard]] std::vector<std::string> own_complaints() const;
 
  private:
   class Impl;

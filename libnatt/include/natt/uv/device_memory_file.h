@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A device's memory of its sessions in a file, with this host's clocks and the name of this
+// boot. Resource type; reads at construction, writes (temporary file, fsync, rename) when
+// something changed that matters.
+
+#include <filesystem>
+
+#include <natt/device_memory.h>
+#include <natt/log.h>
+
+namespace natt::uv {
+
+class DeviceMemoryFile {
+ public:
+  // An empty name: nothing is read or written. A missing file is a device without sessions, a damaged one as well,
+  // with a log line.
+  DeviceMemoryFile(std::filesystem::path file, LogSink log);
+  DeviceMemoryFile(const DeviceMemoryFile&) = delete;
+  DeviceMemoryFile& operator=(const DeviceMemoryFile&) = delete;
+
+  [[nodiscard]] const DeviceMemory& memory() const { return memory_; }
+  // This device's calendar, corrected by what it has learnt.
+  [[nodiscard]] WallTime time() const;
+  // To be added to the calendar.
+  [[nodiscard]] std::chrono::milliseconds clock_offset() const;
+  [[nodiscard]] std::optional<std::string> clock_complaint() const;
+
+  void note_session(std::chrono::milliseconds clock_offset, std::uint16_t own_generation,
+                    std::uint16_t known_generation);
+  void note_listed(std::uint16_t newest_generation);
+
+ private:
+  void write_if_changed();
+
+  std::filesystem::path file_;
+  LogSink log_;
+  DeviceMemory memory_;
+  // As the file has it.
+  std::chrono::milliseconds written_offset_{0};
+  WallTime written_at_{};
+  std::uint16_t written_known_ = 0;
+  std::uint16_t written_used_ = 0;
+};
+
+}  // namespace natt::uv

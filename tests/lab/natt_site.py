@@ -79,7 +79,7 @@ class Site:
                               str(self.config(stem))], log=f"{self.name}-{stem}")
         self.processes[stem] = process
         if ready:
-            process.wait_for("ready")
+            process.wait_for("ready", 30)
         return process
 
     def start_broker(self):

@@ -49,9 +49,10 @@ TEST_CASE("udp rejection: a closed port is heard, a silent one is not", "[natt][
 TEST_CASE("udp rejection: a firewall's prohibition is heard, its silence is not", "[natt][uv][door]") {
   PrivateNetwork network;
   REQUIRE(network.entered());
-  REQUIRE(test::run("ip link set lo up && nft 'add table ip t; add chain ip t in { type filter hook input priority 0; }; "
-                    "add rule ip t in udp dport 443 reject with icmp admin-prohibited; "
-                    "add rule ip t in udp dport 53 drop'"));
+  REQUIRE(
+      test::run("ip link set lo up && nft 'add table ip t; add chain ip t in { type filter hook input priority 0; }; "
+                "add rule ip t in udp dport 443 reject with icmp admin-prohibited; "
+                "add rule ip t in udp dport 53 drop'"));
   CHECK(rejects(loopback(443)));
   CHECK_FALSE(rejects(loopback(53)));
 }

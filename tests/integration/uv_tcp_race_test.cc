@@ -98,12 +98,14 @@ TEST_CASE("tcp race: the first flight arrives once and whole, whatever its size"
 
   racer.race->start(uv::now(), acceptor.address());
 
-  REQUIRE(loop.run_until([&] { return racer.won && !acceptor.arrived.empty() && acceptor.arrived[0]->bytes.size() >= size; }));
+  REQUIRE(loop.run_until(
+      [&] { return racer.won && !acceptor.arrived.empty() && acceptor.arrived[0]->bytes.size() >= size; }));
   loop.run_turns(10);
   CHECK(acceptor.arrived[0]->bytes == pattern(size, 1));
   racer.won->write(as_bytes("more"));
   acceptor.connections[0]->write(as_bytes("answer"));
-  CHECK(loop.run_until([&] { return acceptor.arrived[0]->bytes.size() == size + 4 && racer.answers.bytes.size() == 6; }));
+  CHECK(
+      loop.run_until([&] { return acceptor.arrived[0]->bytes.size() == size + 4 && racer.answers.bytes.size() == 6; }));
   // Nobody was slow: one connection was enough.
   CHECK(racer.flights == 1);
   CHECK(acceptor.connections.size() == 1);
@@ -123,7 +125,8 @@ TEST_CASE("tcp race: a listener with Fast Open has the flight from the SYN itsel
 
   racer.race->start(uv::now(), acceptor.address());
 
-  REQUIRE(loop.run_until([&] { return racer.won && !acceptor.arrived.empty() && acceptor.arrived[0]->bytes.size() == 500; }));
+  REQUIRE(loop.run_until(
+      [&] { return racer.won && !acceptor.arrived.empty() && acceptor.arrived[0]->bytes.size() == 500; }));
   CHECK(had_syn_data(*acceptor.connections[0]));
 }
 
@@ -138,7 +141,8 @@ TEST_CASE("tcp race: a kernel that sends no data in SYNs connects all the same",
 
   racer.race->start(uv::now(), acceptor.address());
 
-  REQUIRE(loop.run_until([&] { return racer.won && !acceptor.arrived.empty() && acceptor.arrived[0]->bytes.size() == 500; }));
+  REQUIRE(loop.run_until(
+      [&] { return racer.won && !acceptor.arrived.empty() && acceptor.arrived[0]->bytes.size() == 500; }));
   CHECK(acceptor.arrived[0]->bytes == pattern(500, 1));
   CHECK_FALSE(had_syn_data(*acceptor.connections[0]));
 }
@@ -177,8 +181,9 @@ TEST_CASE("tcp race: silence is met with further connections", "[natt][uv][door]
   PrivateNetwork network;
   REQUIRE(network.entered());
   // A listener that is not there for anybody.
-  REQUIRE(test::run("ip link set lo up && nft 'add table ip t; add chain ip t in { type filter hook input priority 0; }; "
-                    "add rule ip t in tcp dport 443 drop'"));
+  REQUIRE(
+      test::run("ip link set lo up && nft 'add table ip t; add chain ip t in { type filter hook input priority 0; }; "
+                "add rule ip t in tcp dport 443 drop'"));
   UvLoop loop;
   Racer racer(loop);
   const Instant start = uv::now();

@@ -49,8 +49,10 @@ struct World : Loopback, test::SpaSite {
   const Identity alice = test::device_named("alice");
   const spa::KeyPair alice_keys = spa::KeyPair::generate(random);
   test::UvLoop loop;
-  StunServer stun{{.transaction_key = StunTransactionKey(random.bytes<16>()), .primary_port = kPort,
-                   .alternate_port = kDnsPort, .max_credentials = 4}};
+  StunServer stun{{.transaction_key = StunTransactionKey(random.bytes<16>()),
+                   .primary_port = kPort,
+                   .alternate_port = kDnsPort,
+                   .max_credentials = 4}};
   RelayServer relay{{}, RelayKey(random.bytes<RelayKey::kSize>()), random};
   spa::VerifierGroup verifiers;
   std::unique_ptr<spa::Verifier> gate;
@@ -71,8 +73,11 @@ struct World : Loopback, test::SpaSite {
     alice_knocker = knocker(alice, alice_keys);
     const spa::DnsSuffix other = *spa::DnsSuffix::parse("other.example");
     auto opened = uv::BrokerUdp::open(loop.get(),
-                                      {.address = kLoopback, .port = kPort, .dns_port = kDnsPort,
-                                       .dns_suffixes = {other, dns_suffix}, .knocks = &heard},
+                                      {.address = kLoopback,
+                                       .port = kPort,
+                                       .dns_port = kDnsPort,
+                                       .dns_suffixes = {other, dns_suffix},
+                                       .knocks = &heard},
                                       stun, relay, verifiers);
     REQUIRE(opened);
     broker_udp = std::move(*opened);
@@ -132,7 +137,8 @@ TEST_CASE("broker udp: copies of a DNS knock are dropped in silence", "[natt][br
   CHECK(world.ears.trains == 0);
 }
 
-TEST_CASE("broker udp: a frame on the wrong port, of another site, or for another carrier is nothing", "[natt][broker]") {
+TEST_CASE("broker udp: a frame on the wrong port, of another site, or for another carrier is nothing",
+          "[natt][broker]") {
   World world;
   const auto id = world.alice_knocker->next_knock_id();
   world.send(World::kPort, world.alice_knocker->make_dns_knock(world.wall, id));
@@ -140,8 +146,7 @@ TEST_CASE("broker udp: a frame on the wrong port, of another site, or for anothe
   // The same octets in the other carrier's clothes.
   const auto udp_frame = *spa::parse_udp_carrier(world.alice_knocker->make_udp_knock(world.wall, id));
   world.send(kDnsPort, spa::make_dns_carrier(udp_frame, world.dns_suffix, world.random));
-  const auto dns_frame =
-      *spa::parse_dns_carrier(world.alice_knocker->make_dns_knock(world.wall, id), world.dns_suffix);
+  const auto dns_frame = *spa::parse_dns_carrier(world.alice_knocker->make_dns_knock(world.wall, id), world.dns_suffix);
   world.send(World::kPort, spa::make_udp_carrier(dns_frame));
   world.send(kDnsPort, spa::make_dns_carrier(dns_frame, *spa::DnsSuffix::parse("stranger.example"), world.random));
   world.settle();

@@ -56,6 +56,14 @@ class SpaDnsTest(unittest.TestCase):
 
 
 class OnTheWire(SpaDnsTest):
+    _common = None
+
+    def common_knocks(self):
+        """One recording with the defaults, for the tests that only look."""
+        if OnTheWire._common is None:
+            OnTheWire._common = self.knocks()
+        return OnTheWire._common
+
     def knocks(self, **spa):
         """What the broker's host saw while alice came online: the recording."""
         site = self.site(**spa)
@@ -67,7 +75,7 @@ class OnTheWire(SpaDnsTest):
         return recording
 
     def test_a_knock_is_a_clean_dns_query(self):
-        recording = self.knocks()
+        recording = self.common_knocks()
         names = ("udp.srcport", "dns.qry.name", "dns.qry.type", "dns.qry.class", "dns.flags", "dns.count.queries",
                  "dns.count.add_rr", "dns.rr.udp_payload_size", "dns.resp.z.do", "_ws.malformed", "_ws.expert.message")
         queries = recording.fields(QUERY, *names)
@@ -86,7 +94,7 @@ class OnTheWire(SpaDnsTest):
         self.assertEqual({row[0] for row in queries}, ports)
 
     def test_names_differ_and_say_nothing_of_the_site(self):
-        first, second = (self.knocks() for _ in range(2))
+        first, second = self.common_knocks(), self.knocks()
         names = [row[0] for recording in (first, second) for row in recording.fields(QUERY, "dns.qry.name")]
         self.assertEqual(len({name[:-SUFFIX_LENGTH] for name in names}), len(names))
         # Two sites: two suffixes.
@@ -101,7 +109,7 @@ class OnTheWire(SpaDnsTest):
             self.assertTrue(name.endswith(".ns1.example.net"), name)
 
     def test_nothing_but_stun_ever_leaves_port_53(self):
-        recording = self.knocks()
+        recording = self.common_knocks()
         sent = [payload for (payload,) in recording.fields(f"ip.src == {BROKER} && udp.srcport == 53", "udp.payload")]
         for payload in sent:
             self.assertEqual(payload[8:16], STUN_COOKIE)

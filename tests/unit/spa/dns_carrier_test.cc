@@ -142,9 +142,10 @@ TEST_CASE("spa dns carrier: each length off by one is refused", "[spa][dns_carri
   for (const std::size_t at : {std::size_t{12}, std::size_t{39}, kSuffixAt}) CHECK_FALSE(query.survives(at, 0xc0));
 }
 
-TEST_CASE("spa dns carrier: of header, question tail and OPT only what forwarders change is free", "[spa][dns_carrier]") {
+TEST_CASE("spa dns carrier: of header, question tail and OPT only what forwarders change is free",
+          "[spa][dns_carrier]") {
   const Query query;
-  std::set<std::size_t> free{0, 1};  // id
+  std::set<std::size_t> free{0, 1};                                                // id
   for (std::size_t at = query.opt + 3; at < query.opt + 9; ++at) free.insert(at);  // UDP size, extended flags
   const auto in_digits = [](std::size_t at) { return at >= 13 && at < kSuffixAt && at != 39 && at != 66 && at != 93; };
   for (std::size_t at = 0; at < query.datagram.size(); ++at) {
@@ -226,7 +227,8 @@ TEST_CASE("spa dns carrier: options are not looked at, and 512 octets are the mo
 TEST_CASE("spa dns carrier: a padded query of RFC 7830 is taken", "[spa][dns_carrier]") {
   Query query;
   query.append_options(4 + 60);
-  std::fill(query.datagram.begin() + static_cast<std::ptrdiff_t>(query.opt) + 11, query.datagram.end(), std::uint8_t{0});
+  std::fill(query.datagram.begin() + static_cast<std::ptrdiff_t>(query.opt) + 11, query.datagram.end(),
+            std::uint8_t{0});
   store_be(query.datagram.data() + query.opt + 11, std::uint16_t{12});
   store_be(query.datagram.data() + query.opt + 13, std::uint16_t{60});
   CHECK(query.parse() == query.frame);

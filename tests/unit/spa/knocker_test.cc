@@ -165,9 +165,8 @@ std::vector<SentKnock> run_schedule(OneClientSite& site, spa::KnockSchedule& sch
   std::vector<SentKnock> sent;
   while (true) {
     while (const auto knock = schedule.poll_transmit(site.wall)) {
-      const auto grant = knock->carrier == spa::Transport::kDns
-                             ? site.dns_knock(*site.broker_verifier, knock->datagram)
-                             : site.knock(*site.broker_verifier, knock->datagram);
+      const auto grant = knock->carrier == spa::Transport::kDns ? site.dns_knock(*site.broker_verifier, knock->datagram)
+                                                                : site.knock(*site.broker_verifier, knock->datagram);
       REQUIRE(grant);
       CHECK(grant->transport == knock->carrier);
       CHECK(grant->knock_id == static_cast<std::uint16_t>(id));

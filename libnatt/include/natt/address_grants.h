@@ -34,6 +34,9 @@ struct AddressGrantsOptions {
   std::uint32_t uses = 8;
   // 64 Ki devices that connect within the same ten seconds.
   std::size_t max_grants = 65'536;
+  // Addresses that one device holds at a time; a further one takes the place of its own that ends first. Repeats of
+  // one knock cost nothing, so without it a member could evict everybody else's grants.
+  std::size_t max_per_device = 8;
 };
 
 struct AddressGrantsStats {
@@ -81,6 +84,7 @@ class AddressGrants final : public KnockListener {
   using Grants = std::map<Key, Entry>;
   void forget_expired(Instant now);
   void make_room();
+  void make_room_of(const spa::DeviceId& device);
   void forget(Grants::iterator at);
 
   AddressGrantsOptions options_;

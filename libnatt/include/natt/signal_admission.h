@@ -40,7 +40,8 @@ struct SignalAdmissionOptions {
   // The configured TCP service port: frames are made for it, whatever port a NAT or a test makes of it.
   std::uint16_t port = 443;
   // Connections that have not proved themselves, the silenced ones included. A further one closes the silenced one
-  // that would be closed next, else the oldest that has shown no frame of a member, or is not accepted.
+  // that would be closed next, else the oldest that has shown no frame of a member, else the oldest whose frame is
+  // not verified yet; with none of them it is not accepted.
   std::size_t max_pending = 4096;
   // Whether a connection needs a UDP grant (mode udp-tcp).
   bool wants_knock = false;

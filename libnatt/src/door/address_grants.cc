@@ -14,7 +14,10 @@ void AddressGrants::on_knock(Instant now, const spa::Grant& grant, const SocketA
   if (known != grants_.end() && known->second.knock_id == grant.knock_id) {
     known->second.expires = expires;
   } else {
-    if (known == grants_.end()) make_room();
+    if (known == grants_.end()) {
+      make_room_of(grant.device);
+      make_room();
+    }
     grants_[key] = {.knock_id = grant.knock_id, .uses_left = options_.uses, .redeemed_by = {}, .expires = expires};
     expected_.emplace(source.ip, grant.device);
     ++stats_.granted;
@@ -33,6 +36,18 @@ void AddressGrants::make_room() {
   const auto first = expiry_.take_due(Instant::max());
   if (!first) return;
   forget(grants_.find(*first));
+  ++stats_.evicted;
+}
+
+void AddressGrants::make_room_of(const spa::DeviceId& device) {
+  std::size_t count = 0;
+  Grants::iterator first = grants_.end();
+  for (auto at = grants_.lower_bound({device, IpAddress{}}); at != grants_.end() && at->first.first == device; ++at) {
+    ++count;
+    if (first == grants_.end() || at->second.expires < first->second.expires) first = at;
+  }
+  if (count < options_.max_per_device) return;
+  forget(first);
   ++stats_.evicted;
 }
 

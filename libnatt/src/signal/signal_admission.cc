@@ -63,7 +63,8 @@ struct SignalAdmission::Impl {
   PendingTable pending;
   Order deadlines;
   Order silenced;  // those of `deadlines` that failed
-  Order unproven;  // those that have shown no frame of a member yet: the ones that strangers fill the table with
+  Order unproven;   // those that have shown no frame of a member yet: the ones that strangers fill the table with
+  Order plausible;  // those that have shown a hint and P, which a copy of somebody's frame does as well
   std::multimap<std::pair<spa::DeviceId, IpAddress>, ChannelId> held;
   std::deque<AdmissionEvent> events;
   SignalAdmissionStats stats;
@@ -72,6 +73,7 @@ struct SignalAdmission::Impl {
 void SignalAdmission::Impl::set_deadline(ChannelId id, Pending& entry, Instant deadline) {
   deadlines.erase({entry.deadline, id});
   unproven.erase({entry.deadline, id});
+  plausible.erase({entry.deadline, id});
   entry.deadline = deadline;
   deadlines.emplace(deadline, id);
 }
@@ -81,6 +83,7 @@ void SignalAdmission::Impl::forget(PendingTable::iterator at) {
   deadlines.erase({entry.deadline, id});
   silenced.erase({entry.deadline, id});
   unproven.erase({entry.deadline, id});
+  plausible.erase({entry.deadline, id});
   if (entry.held) forget_held(id, entry);
   pending.erase(at);
 }
@@ -91,16 +94,20 @@ void SignalAdmission::Impl::forget_held(ChannelId id, const Pending& entry) {
   if (same != last) held.erase(same);
 }
 
-// Drops the connection that failed and would be closed next, else the oldest one without a member's frame: an honest
-// one shows it a round trip after it was accepted, so a flood has to fill the table in that time.
+// Drops the connection that failed and would be closed next, else the oldest one without a member's frame, else the
+// oldest one whose frame may be a copy: an honest one is decided a round trip after it was accepted, so a flood has to
+// fill the table in that time.
 bool SignalAdmission::Impl::make_room() {
   if (pending.size() < options.max_pending) return true;
   ++stats.overflow;
-  if (silenced.empty() && unproven.empty()) return false;
-  const ChannelId closing = silenced.empty() ? unproven.begin()->second : silenced.begin()->second;
-  forget(pending.find(closing));
-  events.push_back(CloseConnection{closing, true});
-  return true;
+  for (const Order* order : {&silenced, &unproven, &plausible}) {
+    if (order->empty()) continue;
+    const ChannelId closing = order->begin()->second;
+    forget(pending.find(closing));
+    events.push_back(CloseConnection{closing, true});
+    return true;
+  }
+  return false;
 }
 
 void SignalAdmission::Impl::silence(Instant now, ChannelId id, Pending& entry, std::string_view reason) {
@@ -127,6 +134,7 @@ void SignalAdmission::Impl::read(Instant now, WallTime wall_now, PendingTable::i
           return silence(now, at->first, entry, "verdict");
         }
         unproven.erase({entry.deadline, at->first});
+        plausible.emplace(entry.deadline, at->first);
         break;
       case TlsHelloReader::State::kComplete: return decide(now, wall_now, at, bytes);
       case TlsHelloReader::State::kFailed: ++stats.rejected_shape; return silence(now, at->first, entry, "shape");
@@ -164,6 +172,7 @@ void SignalAdmission::Impl::decide(Instant now, WallTime wall_now, PendingTable:
   if (has_grant(now, *grant, entry.remote.ip)) return admit(at, std::move(admitted));
   entry.held = std::make_unique<Held>(Held{*grant, std::move(admitted)});
   entry.held->grant.identity = nullptr;
+  plausible.erase({entry.deadline, at->first});
   entry.reader.reset();
   held.emplace(std::pair{grant->device, entry.remote.ip}, at->first);
 }

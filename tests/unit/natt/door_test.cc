@@ -22,8 +22,7 @@ const Identity kBob{"hq", Role::kClient, "bob"};
 
 SocketAddress address(const std::string& text) { return SocketAddress::parse(text).value(); }
 
-spa::Grant grant_of(const Identity& identity, std::uint16_t knock_id,
-                    spa::FrameType type = spa::FrameType::kKnock) {
+spa::Grant grant_of(const Identity& identity, std::uint16_t knock_id, spa::FrameType type = spa::FrameType::kKnock) {
   return {.identity = &identity,
           .device = spa::DeviceId::of(identity),
           .type = type,
@@ -143,6 +142,22 @@ TEST_CASE("grants: the table is bounded, the grant that ends first makes room", 
   CHECK(door.connect(kBob, 1, door.home) == Verdict::kGranted);
 }
 
+TEST_CASE("grants: a device that knocks from everywhere takes only its own room", "[natt][door]") {
+  AddressGrants grants({.max_grants = 100, .max_per_device = 4});
+  const Instant now{1h};
+  const SocketAddress home = address("192.0.2.20:4711");
+  grants.on_knock(now, grant_of(kBob, 1), home);
+  for (int i = 1; i <= 250; ++i) {
+    grants.on_knock(now + std::chrono::milliseconds(i), grant_of(kAlice, 7),
+                    address("198.51.100." + std::to_string(i) + ":1"));
+  }
+  CHECK(grants.size() == 5);
+  CHECK(grants.stats().evicted == 246);
+  CHECK(grants.redeem(now + 1s, grant_of(kAlice, 7), address("198.51.100.250:1").ip) == Verdict::kGranted);
+  CHECK(grants.redeem(now + 1s, grant_of(kAlice, 7), address("198.51.100.1:1").ip) == Verdict::kElsewhere);
+  CHECK(grants.redeem(now + 1s, grant_of(kBob, 1), home.ip) == Verdict::kGranted);
+}
+
 TEST_CASE("grants: revoking a device takes every address of it", "[natt][door]") {
   Door door;
   door.knock(kAlice, 1, door.home);
@@ -210,7 +225,8 @@ struct Connecting {
   }
   void drain() {
     while (const auto end = schedule.poll_abandoned()) abandoned.emplace_back(*end, now - start);
-    while (const auto attempt = schedule.poll_attempt()) opened.push_back({attempt->number, attempt->kind, now - start});
+    while (const auto attempt = schedule.poll_attempt())
+      opened.push_back({attempt->number, attempt->kind, now - start});
   }
   void run_until(Duration end) {
     while (schedule.next_deadline() && *schedule.next_deadline() <= start + end) {

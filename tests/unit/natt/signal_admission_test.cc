@@ -192,6 +192,27 @@ TEST_CASE("admission: a flood of mute connections does not push out one that sho
   CHECK(std::get<Admitted>(*admission.poll_event()).channel == ChannelId{900'000});
 }
 
+TEST_CASE("admission: copies of a member's first record do not close the door for others", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  const ByteBuffer copied = *world.prepare(Role::kClient, "alice").client->first_flight(world.wall);
+  const ByteBuffer honest = *world.prepare(Role::kClient, "bob").client->first_flight(world.wall);
+  const std::size_t record1 = 5 + load_be<std::uint16_t>(copied.data() + 3);
+  const SocketAddress remote = *SocketAddress::parse("203.0.113.5:1");
+  auto& admission = *world.admission;
+  for (std::uint64_t id = 1; id <= 2 * SignalAdmissionOptions{}.max_pending; ++id) {
+    REQUIRE(admission.handle_accepted(world.now, {id}, remote));
+    admission.handle_bytes(world.now, world.wall, {id}, ByteView(copied).first(record1));
+  }
+  while (const auto event = admission.poll_event()) CHECK(std::get<CloseConnection>(*event).at_once);
+
+  REQUIRE(admission.handle_accepted(world.now, {900'000}, remote));
+  CHECK(std::get<CloseConnection>(*admission.poll_event()).at_once);
+  admission.handle_bytes(world.now, world.wall, {900'000}, honest);
+
+  CHECK(std::get<Admitted>(*admission.poll_event()).channel == ChannelId{900'000});
+  CHECK(admission.stats().pending == SignalAdmissionOptions{}.max_pending - 1);
+}
+
 namespace {
 
 // A broker in mode udp-tcp, and what its UDP side would tell it.

@@ -69,7 +69,9 @@ struct VerifierOptions {
   // Nonces remembered per device and slot; a device past it is refused until the slot is over. A client that spends
   // its whole budget on all carriers and repeats (32 + 8/s x 64 s, times 2 carriers) stays below.
   std::uint32_t client_nonces_per_slot = 2048;
-  std::uint32_t infrastructure_nonces_per_slot = 65536;
+  // For gateways and brokers: a quarter of what the smallest replay set and journal hold, so that no device can fill
+  // them for the others.
+  std::uint32_t infrastructure_nonces_per_slot = 12288;
 
   // More devices than this are refused by put_device.
   std::size_t max_devices = 1'000'000;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 namespace natt::spa {
@@ -17,12 +18,15 @@ std::size_t hash_of(const DeviceId& id) {
 
 }  // namespace
 
-CredentialIndex& CredentialList::operator[](std::size_t at) {
-  if (at >= few_.size() && !many_) {
-    many_ = std::make_unique<std::array<CredentialIndex, kMost>>();
-    std::copy(few_.begin(), few_.end(), many_->begin());
-  }
-  return data()[at];
+CredentialList::Many* CredentialList::many() const {
+  if (in_place()) return nullptr;
+  return reinterpret_cast<Many*>(static_cast<std::uintptr_t>(std::uint64_t{words_[1]} << 32 | words_[0]));
+}
+
+void CredentialList::move_to_heap() {
+  static_assert(alignof(Many) % 2 == 0 && sizeof(std::uintptr_t) <= sizeof(std::uint64_t));
+  const auto address = std::uint64_t{reinterpret_cast<std::uintptr_t>(new Many{words_[1]})};
+  words_ = {static_cast<CredentialIndex>(address & 0xffff'ffff), static_cast<CredentialIndex>(address >> 32)};
 }
 
 DeviceTable::~DeviceTable() {

@@ -6,7 +6,7 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include <natt/identity.h>
@@ -19,32 +19,54 @@
 
 namespace natt::spa {
 
-// The credentials of one device, an array that nearly always stays short: two in place, which is one key before and
-// while either end renews its own, and the rest on the heap once there is one. The device counts how many it uses.
+// The credentials of one device, an array that nearly always has one element: that stands in place, and the array moves
+// to the heap when a second is written, while either end renews its key. The device counts how many it uses.
 class CredentialList {
  public:
   static constexpr std::size_t kMost = Verifier::kMaxDeviceKeys * Verifier::kMaxOwnKeys;
 
-  // Up to kMost. What is written past those in place moves all to the heap: not for the packet path.
-  [[nodiscard]] CredentialIndex& operator[](std::size_t at);
+  CredentialList() = default;
+  CredentialList(CredentialList&& other) noexcept : words_(std::exchange(other.words_, kNothing)) {}
+  CredentialList& operator=(CredentialList&& other) noexcept {
+    std::swap(words_, other.words_);
+    return *this;
+  }
+  CredentialList(const CredentialList&) = delete;
+  CredentialList& operator=(const CredentialList&) = delete;
+  ~CredentialList() { delete many(); }
+
+  // Up to kMost. Not for the packet path: may move the array.
+  [[nodiscard]] CredentialIndex& operator[](std::size_t at) {
+    if (at >= size()) move_to_heap();
+    return data()[at];
+  }
   [[nodiscard]] const CredentialIndex& operator[](std::size_t at) const { return data()[at]; }
-  [[nodiscard]] CredentialIndex* data() { return many_ ? many_->data() : few_.data(); }
-  [[nodiscard]] const CredentialIndex* data() const { return many_ ? many_->data() : few_.data(); }
+  [[nodiscard]] CredentialIndex* data() { return in_place() ? &words_[1] : many()->data(); }
+  [[nodiscard]] const CredentialIndex* data() const { return in_place() ? &words_[1] : many()->data(); }
   // Of the array, not of what the device uses.
-  [[nodiscard]] std::size_t size() const { return many_ ? many_->size() : few_.size(); }
+  [[nodiscard]] std::size_t size() const { return in_place() ? 1 : kMost; }
   [[nodiscard]] CredentialIndex* begin() { return data(); }
   [[nodiscard]] CredentialIndex* end() { return data() + size(); }
   [[nodiscard]] const CredentialIndex* begin() const { return data(); }
   [[nodiscard]] const CredentialIndex* end() const { return data() + size(); }
 
  private:
-  std::unique_ptr<std::array<CredentialIndex, kMost>> many_;
-  std::array<CredentialIndex, 2> few_{};
+  using Many = std::array<CredentialIndex, kMost>;
+  using Words = std::array<CredentialIndex, 2>;
+  // Either this mark and the credential, or both halves of the address of a Many, which is even.
+  static constexpr CredentialIndex kInPlace = 1;
+  static constexpr Words kNothing{kInPlace, 0};
+
+  [[nodiscard]] bool in_place() const { return (words_[0] & kInPlace) != 0; }
+  [[nodiscard]] Many* many() const;
+  void move_to_heap();
+
+  alignas(8) Words words_ = kNothing;
 };
 
-// What a frame touches stands first: two cache lines' worth.
-struct Device {
-  static constexpr std::size_t kHotOctets = 112;
+// What a frame touches stands first, in two of the three cache lines.
+struct alignas(64) Device {
+  static constexpr std::size_t kHotOctets = 128;
 
   KnockMeter knocks;
   WallTime newest_accepted{};     // the largest timestamp so far
@@ -57,14 +79,14 @@ struct Device {
   NonceMeter nonces;
   DeviceId id;  // zero in a record that is free
   ForgeryMeter forgeries;
+  CredentialList credentials;
 
   // From here on only configuration and grants look.
-  CredentialList credentials;
   Identity identity;
 };
 static_assert(NonceMeter::kSlots == HintIndex::kSlots);
 // bench/README.md accounts for it: a million of these.
-static_assert(sizeof(Identity) > 72 || sizeof(Device) <= 200);
+static_assert(sizeof(Identity) > 72 || sizeof(Device) <= 192);
 
 class DeviceTable {
  public:
@@ -88,9 +110,7 @@ class DeviceTable {
   // TLB.
   void touch(DeviceIndex index) const {
     const auto* begin = reinterpret_cast<const volatile std::uint8_t*>(&at(index));
-    (void)begin[0];
-    (void)begin[64];
-    (void)begin[Device::kHotOctets - 1];
+    for (std::size_t at = 0; at < Device::kHotOctets; at += 64) (void)begin[at];
   }
 
  private:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "knock_budget.h"
 
+#include <bit>
+
 namespace natt::spa {
 
 KnockMeter::Charge KnockMeter::charge(Instant now, std::uint16_t id, const KnockBudget& budget) {
@@ -23,8 +25,9 @@ void KnockMeter::forget_expired(std::int64_t millis) {
   const auto second = static_cast<std::uint32_t>(millis / 1000 & 0xffff'ffff);
   if (second - last_look_ > kIdLifetime.count()) used_ = 0;
   last_look_ = second;
-  for (std::size_t i = 0; i < kKnownIds; ++i) {
-    const auto age = static_cast<std::uint16_t>((millis - known_[i].since) & 0xffff);
+  for (unsigned left = used_; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    const auto age = static_cast<std::uint16_t>((millis - known_[static_cast<std::size_t>(i)].since) & 0xffff);
     if (age >= kLifetime) used_ = static_cast<std::uint8_t>(used_ & ~(1u << i));
   }
 }

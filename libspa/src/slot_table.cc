@@ -7,7 +7,7 @@ void SlotTable::reset(Slot slot, std::size_t expected_credentials) {
   slot_ = slot;
   const std::size_t wanted = buckets_for(expected_credentials);
   if (wanted == buckets_.size()) {
-    buckets_.clear();
+    buckets_.zero();
   } else {
     buckets_ = ZeroedArray<Bucket>(wanted);
   }

@@ -5,6 +5,7 @@
 // written costs nothing, and a large table is made of huge pages. Movable, not copyable.
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <type_traits>
 
@@ -25,7 +26,11 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
   // Zeroes everything; a table of some size gives its memory back until it is written again.
   void clear() {
     if (pages_.data() != nullptr) return pages_.discard();
-    if (size_ > 0) allocate();
+    zero();
+  }
+  // Zeroes everything for a table that is filled again at once: no page has to be asked for anew.
+  void zero() {
+    if (size_ > 0) std::memset(data_, 0, size_ * sizeof(T));
   }
 
  private:

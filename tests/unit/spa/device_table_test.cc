@@ -88,8 +88,14 @@ TEST_CASE("spa device table: a device has as many credentials as it may have key
   }
 
   CHECK(list.size() == CredentialList::kMost);
-  const CredentialList moved = std::move(list);
-  CHECK(moved[7] == 107);
+  CHECK(std::as_const(list).end() - std::as_const(list).begin() == CredentialList::kMost);
+  CredentialList moved = std::move(list);
+  CHECK(std::as_const(moved)[7] == 107);
+  CredentialList one;
+  one[0] = 5;
+  moved = std::move(one);
+  CHECK(moved.end() - moved.begin() == 1);
+  CHECK(moved[0] == 5);
 }
 
 TEST_CASE("spa budget: nonces are counted per slot while slots come and go", "[spa][budget]") {

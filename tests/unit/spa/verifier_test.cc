@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of checks and their outcomes (docs/WIRE.md section 1.3).
 #include <natt/spa/verifier.h>
+#include <natt/spa/verifier_group.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "spa_site.h"
 
@@ -215,6 +217,50 @@ TEST_CASE("spa verifier: a batch gets the verdicts that single frames get, in or
   }
   CHECK(site.dropped(DropReason::kReplayed) == 33);
   CHECK(site.dropped(DropReason::kUnknownHint) == 33);
+}
+
+TEST_CASE("spa verifier group: one or several, single or in a batch, the one that knows a device grants it",
+          "[spa][verifier]") {
+  OneClientSite site;
+  const Identity second = test::device_named("b2", Role::kBroker);
+  auto options = site.options();
+  options.identity = second;
+  const auto second_verifier = site.verifier(std::move(options));
+  site.enroll(*second_verifier);
+  const auto pair = spa::PairKey::derive(site.alice_keys, site.broker_keys.public_key(), spa::DeviceId::of(site.alice),
+                                         spa::DeviceId::of(second), site.psk);
+  spa::Knocker second_knocker(
+      {.device = site.alice, .verifier = second, .port = site.kPort, .mask = site.mask, .key_generation = 1}, *pair,
+      site.random);
+
+  spa::VerifierGroup group;
+  group.add(*site.broker_verifier);
+  const bool several = GENERATE(false, true);
+  if (several) group.add(*second_verifier);
+  CAPTURE(several);
+  const auto arrived = [&site](const spa::Frame& frame) {
+    return spa::ArrivedFrame{Transport::kUdp, frame, {.port = site.kPort, .source = site.source}};
+  };
+  const auto mine = *spa::parse_udp_carrier(site.fresh_knock());
+  const auto theirs = *spa::parse_udp_carrier(second_knocker.make_udp_knock(site.wall, second_knocker.next_knock_id()));
+  const std::array batch{arrived(mine), arrived(theirs), arrived(mine), arrived(site.random.bytes<spa::kFrameSize>())};
+  std::array<std::optional<spa::Grant>, 4> grants;
+  // What was in there before does not count.
+  grants[3] = spa::Grant{};
+
+  group.verify_batch(site.now, site.wall, batch, grants);
+
+  REQUIRE(grants[0]);
+  CHECK(*grants[0]->identity == site.alice);
+  CHECK(grants[1].has_value() == several);
+  CHECK_FALSE(grants[2]);
+  CHECK_FALSE(grants[3]);
+  CHECK(site.dropped(DropReason::kReplayed) == 1);
+  const auto again = *spa::parse_udp_carrier(site.fresh_knock());
+  CHECK(group.verify(site.now, site.wall, Transport::kUdp, again, arrived(again).context));
+  CHECK_FALSE(group.verify(site.now, site.wall, Transport::kUdp, again, arrived(again).context));
+  group.remove(*site.broker_verifier);
+  CHECK_FALSE(group.verify(site.now, site.wall, Transport::kUdp, mine, arrived(mine).context));
 }
 
 TEST_CASE("spa verifier: frames from before accept_from are refused", "[spa][verifier]") {

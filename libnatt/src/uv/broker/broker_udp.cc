@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/uv/broker/broker_udp.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 #include <natt/demux.h>
@@ -14,17 +16,24 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
  public:
   explicit Port(BrokerUdp& owner) : owner_(owner) {}
 
-  [[nodiscard]] Result<void> open(uv_loop_s& loop, const SocketAddress& bind, spa::KernelGate* gate,
+  [[nodiscard]] Result<void> open(uv_loop_s& loop, const UdpSocket::Options& options, spa::KernelGate* gate,
                                   spa::GateSocket kind) {
-    auto socket = UdpSocket::open(loop, {.bind = bind}, *this);
+    auto socket = UdpSocket::open(loop, options, *this);
     if (!socket) return tl::unexpected(socket.error());
     socket_ = std::move(*socket);
-    return gate == nullptr ? Result<void>{} : gate->attach(socket_->descriptor(), kind);
+    if (gate != nullptr) return gate->attach(socket_->descriptor(), kind);
+    // What a former process left on an adopted socket; ENOENT mostly.
+    const int unused = 0;
+    static_cast<void>(::setsockopt(socket_->descriptor(), SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused));
+    return {};
   }
   [[nodiscard]] UdpSocket& socket() { return *socket_; }
 
   void on_train(Instant now, const ReceivedTrain& train) override { owner_.on_train(now, *this, train); }
-  void on_receive_done(Instant) override { owner_.flush(); }
+  void on_receive_done(Instant now) override {
+    owner_.knocks_.verify(now);
+    owner_.flush();
+  }
   void on_writable(Instant) override { owner_.flush(); }
 
  private:
@@ -35,14 +44,15 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
 Result<std::unique_ptr<BrokerUdp>> BrokerUdp::open(uv_loop_s& loop, const Options& options, StunServer& stun,
                                                    RelayServer& relay, spa::VerifierGroup& verifiers) {
   std::unique_ptr<BrokerUdp> udp(new BrokerUdp(loop, stun, relay, verifiers, options));
-  if (auto opened = udp->main_->open(loop, {options.address, options.port}, options.gate, spa::GateSocket::kBrokerUdp);
+  if (auto opened = udp->main_->open(loop, {.bind = {options.address, options.port}, .adopt = options.socket},
+                                    options.gate, spa::GateSocket::kBrokerUdp);
       !opened) {
     return tl::unexpected(opened.error());
   }
   if (options.dns_port != 0) {
     udp->dns_ = std::make_unique<Port>(*udp);
-    if (auto opened = udp->dns_->open(loop, {options.address, options.dns_port}, options.gate,
-                                      spa::GateSocket::kBrokerDns);
+    if (auto opened = udp->dns_->open(loop, {.bind = {options.address, options.dns_port}, .adopt = options.dns_socket},
+                                      options.gate, spa::GateSocket::kBrokerDns);
         !opened) {
       return tl::unexpected(opened.error());
     }
@@ -54,9 +64,8 @@ BrokerUdp::BrokerUdp(uv_loop_s& loop, StunServer& stun, RelayServer& relay, spa:
                      const Options& options)
     : stun_(stun),
       relay_(relay),
-      verifiers_(verifiers),
       dns_suffixes_(options.dns_suffixes),
-      knocks_(options.knocks),
+      knocks_(verifiers, options.knocks),
       timer_(loop, *this),
       main_(std::make_unique<Port>(*this)) {}
 
@@ -100,6 +109,7 @@ void BrokerUdp::handle_datagram(Instant now, Port& port, const ReceivedTrain& tr
   const DatagramKind kind =
       &port == main_.get() ? classify_datagram(datagram) : classify_dns_port_datagram(datagram);
   if (kind == DatagramKind::kStun) handle_stun(now, port, train, datagram);
+  // Knocks wait for the end of the turn: nothing else that arrives here depends on a grant.
   if (kind == DatagramKind::kKnock) handle_knock(now, train, datagram);
   if (kind == DatagramKind::kDns) handle_dns(now, train, datagram);
 }
@@ -113,25 +123,21 @@ void BrokerUdp::handle_stun(Instant now, Port& port, const ReceivedTrain& train,
 }
 
 void BrokerUdp::handle_knock(Instant now, const ReceivedTrain& train, ByteView datagram) {
-  if (const auto frame = spa::parse_udp_carrier(datagram)) verify(now, train, spa::Transport::kUdp, *frame);
+  if (const auto frame = spa::parse_udp_carrier(datagram)) add_knock(now, train, spa::Transport::kUdp, *frame);
 }
 
 // Any suffix: a frame does not say which site it is for, and a wrong guess of the suffix proves nothing.
 void BrokerUdp::handle_dns(Instant now, const ReceivedTrain& train, ByteView datagram) {
   for (const spa::DnsSuffix& suffix : dns_suffixes_) {
     if (const auto frame = spa::parse_dns_carrier(datagram, suffix)) {
-      return verify(now, train, spa::Transport::kDns, *frame);
+      return add_knock(now, train, spa::Transport::kDns, *frame);
     }
   }
 }
 
-void BrokerUdp::verify(Instant now, const ReceivedTrain& train, spa::Transport transport, spa::FrameView frame) {
+void BrokerUdp::add_knock(Instant now, const ReceivedTrain& train, spa::Transport transport, const spa::Frame& frame) {
   // Frames are bound to the service port on the DNS port too: what is knocked at is the verifier, not a socket.
-  const spa::KnockContext context{.port = port(), .binding = {}, .source = train.from.ip};
-  const auto grant = verifiers_.verify(now, wall_now(), transport, frame, context);
-  if (!grant) return;
-  ++knocks_granted_;
-  if (knocks_ != nullptr) knocks_->on_knock(now, *grant, train.from);
+  knocks_.add(now, {transport, frame, {.port = port(), .binding = {}, .source = train.from.ip}}, train.from);
 }
 
 }  // namespace natt::uv

@@ -19,6 +19,8 @@
 #include <natt/uv/timer.h>
 #include <natt/uv/udp_socket.h>
 
+#include "src/uv/broker/knock_batch.h"
+
 namespace natt::uv {
 
 class BrokerUdp final : private Timer::Listener {
@@ -30,6 +32,8 @@ class BrokerUdp final : private Timer::Listener {
     std::vector<spa::DnsSuffix> dns_suffixes;  // of knocks over DNS; any of them will do
     KnockListener* knocks = nullptr;           // outlives this
     spa::KernelGate* gate = nullptr;           // put on both ports
+    int socket = -1;                           // bound already: taken instead of opening one
+    int dns_socket = -1;
   };
 
   [[nodiscard]] static Result<std::unique_ptr<BrokerUdp>> open(uv_loop_s& loop, const Options& options,
@@ -42,7 +46,7 @@ class BrokerUdp final : private Timer::Listener {
   // After commands to the relay server: sends its control frames and re-arms its timer.
   void flush();
   [[nodiscard]] std::uint16_t port() const;
-  [[nodiscard]] std::uint64_t knocks_granted() const { return knocks_granted_; }
+  [[nodiscard]] std::uint64_t knocks_granted() const { return knocks_.granted(); }
 
  private:
   class Port;
@@ -54,18 +58,16 @@ class BrokerUdp final : private Timer::Listener {
   void handle_stun(Instant now, Port& port, const ReceivedTrain& train, ByteView datagram);
   void handle_knock(Instant now, const ReceivedTrain& train, ByteView datagram);
   void handle_dns(Instant now, const ReceivedTrain& train, ByteView datagram);
-  void verify(Instant now, const ReceivedTrain& train, spa::Transport transport, spa::FrameView frame);
+  void add_knock(Instant now, const ReceivedTrain& train, spa::Transport transport, const spa::Frame& frame);
   void forward(Instant now, Port& port, const ReceivedTrain& train);
 
   StunServer& stun_;
   RelayServer& relay_;
-  spa::VerifierGroup& verifiers_;
   const std::vector<spa::DnsSuffix> dns_suffixes_;
-  KnockListener* knocks_;
+  KnockBatch knocks_;
   Timer timer_;
   std::unique_ptr<Port> main_;
   std::unique_ptr<Port> dns_;
-  std::uint64_t knocks_granted_ = 0;
   std::array<std::uint8_t, kStunMaxMessageSize> reply_{};
 };
 

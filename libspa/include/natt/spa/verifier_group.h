@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <natt/spa/verifier.h>
@@ -31,8 +32,18 @@ class VerifierGroup {
   // As Verifier::verify of the one that knows the frame.
   [[nodiscard]] std::optional<Grant> verify(Instant now, WallTime wall_now, Transport transport, FrameView frame,
                                             const KnockContext& context) const {
-    Verifier* verifier = find(transport, frame);
+    // With one there is nothing to find, and hint and P need no second look.
+    Verifier* verifier = verifiers_.size() == 1 ? verifiers_.front() : find(transport, frame);
     return verifier != nullptr ? verifier->verify(now, wall_now, transport, frame, context) : std::nullopt;
+  }
+  // As Verifier::verify_batch: `grants` has as many elements as `frames`. Several verifiers look at each frame in turn,
+  // and only one alone waits for memory together.
+  void verify_batch(Instant now, WallTime wall_now, std::span<const ArrivedFrame> frames,
+                    std::span<std::optional<Grant>> grants) const {
+    if (verifiers_.size() == 1) return verifiers_.front()->verify_batch(now, wall_now, frames, grants);
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      grants[i] = verify(now, wall_now, frames[i].transport, frames[i].frame, frames[i].context);
+    }
   }
 
  private:

@@ -36,10 +36,17 @@ def dns_query(rng, name, kind, options=b"\0\0\x29\x04\xd0\0\0\0\0\0\0"):
     return rng.randbytes(2) + struct.pack("!5H", 0x0100, 1, 0, 0, 1 if options else 0) + name + struct.pack("!HH", kind, 1) + options
 
 
-def dns_knock_shape(rng):
-    """Section 1.7 of WIRE.md: the frame as 103 letters of base32hex in four labels. The frame is random."""
-    letters = bytes(rng.choice(b"0123456789abcdefghijklmnopqrstuv") for _ in range(103))
-    return dns_query(rng, dns_name(letters[:26], letters[26:52], letters[52:78], letters[78:]), rng.choice([1, 28]))
+def dns_knock_shape(rng, suffix=b"\0"):
+    """Section 1.4.1 of WIRE.md with a random frame and the site's suffix: all the verifier asks of a shape."""
+    letters = bytes(rng.choice(b"0123456789abcdefghijklmnopqrstuv") for _ in range(102)) + bytes([rng.choice(b"08go")])
+    name = dns_name(letters[:26], letters[26:52], letters[52:78], letters[78:])[:-1] + suffix
+    return dns_query(rng, name, rng.choice([1, 28]))
+
+
+def dns_suffix(valid):
+    """What the names of a site's DNS knocks end in, labels and root; the root alone when none is among them."""
+    header = struct.pack("!4H", 1, 0, 0, 1) + b"\x1a"
+    return next((each[119:-15] for each in valid if each[4:13] == header and len(each) > 134), b"\0")
 
 
 def dtls_knock_shape(rng, rest=150):
@@ -67,6 +74,7 @@ def udp_kinds(rng, valid, count=2000):
     def many(make):
         return [make() for _ in range(count)]
 
+    suffix = dns_suffix(valid)
     unknown = [0, 0x0A0A0A0A, 0xFFFFFFFF, 2, 0xFF00001D, 0x51303433]
     cut = [each[:rng.randrange(len(each))] for each in valid for _ in range(20) if each]
     return {
@@ -82,7 +90,7 @@ def udp_kinds(rng, valid, count=2000):
              struct.pack("!HHI", 3, 4, 6), struct.pack("!HH", 6, 8) + b"username"]))),
         "dns": many(lambda: dns_query(rng, rng.choice([dns_name(b"version", b"bind"), dns_name(b"www", b"example", b"com"), b"\0"]),
                                       rng.choice([1, 2, 15, 16, 28, 255]), rng.choice([b"", b"\0\0\x29\x10\0\0\0\x80\0\0\0"]))),
-        "dns-knock-shape": many(lambda: dns_knock_shape(rng)),
+        "dns-knock-shape": many(lambda: dns_knock_shape(rng, suffix)),
         "dtls-knock-shape": many(lambda: dtls_knock_shape(rng)),
         "tls-hello": many(lambda: tls_hello(rng)),
         "relay-shape": many(lambda: b"\x0c" + rng.randbytes(rng.randrange(1, 1300))),

@@ -9,6 +9,7 @@
 #include "apps/broker/relay_key_file.h"
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
+#include "apps/program/service_sockets.h"
 #include "apps/program/site_status.h"
 
 namespace natt::broker {
@@ -67,6 +68,8 @@ Result<void> BrokerApp::open() {
                                         .mode = config_.spa.mode,
                                         .tcp_visibility = config_.spa.tcp_visibility,
                                         .gate = gate_.gate.get(),
+                                        .sockets = program::take_service_sockets(
+                                            config_.listen.port, config_.listen.dns_port, log_.sink()),
                                         .relay_key = *key,
                                         .relay = {.log = log_.sink()},
                                         .sites = std::move(*sites),

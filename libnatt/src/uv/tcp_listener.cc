@@ -23,7 +23,7 @@ bool only_this_connection(int error) {
          error == EHOSTUNREACH || error == ENETUNREACH || error == EHOSTDOWN || error == ENONET;
 }
 
-// A filter decides who may connect; it would drop what a connection says later.
+// Of a listener, where it would drop what a connection says later, or of a process that had the socket before.
 void drop_inherited_filter(int fd) {
   const int unused = 0;
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused));  // ENOENT: there is none
@@ -101,6 +101,7 @@ void TcpListener::Block::refuse_one() {
 }
 
 Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Options& options, Listener& listener) {
+  if (options.adopt >= 0) return adopt(loop, options.adopt, options, listener);
   auto bound = open_bound_socket(SOCK_STREAM, options.bind,
                                  options.reuse_port ? PortSharing::kReusePort : PortSharing::kNone);
   if (!bound) return tl::unexpected(bound.error());
@@ -113,6 +114,7 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Op
 Result<std::unique_ptr<TcpListener>> TcpListener::adopt(uv_loop_s& loop, int descriptor, const Options& options,
                                                         Listener& listener) {
   BoundSocket socket{.fd = Descriptor(descriptor)};
+  if (options.filter_program < 0) drop_inherited_filter(descriptor);
   if (auto put = put_filter(descriptor, options.filter_program); !put) return tl::unexpected(put.error());
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return io_error("fcntl", errno);

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/uv/udp_socket.h>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <uv.h>
+
+#include <cerrno>
 
 #include "src/uv/bound_socket.h"
 #include "src/uv/native_address.h"
@@ -32,6 +35,17 @@ void clear_pending_error(int fd) {
   ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
   msghdr message{};
   ::recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
+}
+
+Result<BoundSocket> take_bound_socket(int descriptor) {
+  BoundSocket socket{.fd = Descriptor(descriptor)};
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length) != 0) return io_error("getsockname", errno);
+  socket.family = address.ss_family;
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return io_error("fcntl", errno);
+  return socket;
 }
 
 }  // namespace
@@ -93,8 +107,10 @@ struct UdpSocket::Block {
 };
 
 Result<std::unique_ptr<UdpSocket>> UdpSocket::open(uv_loop_s& loop, const Options& options, Listener& listener) {
-  auto bound = open_bound_socket(SOCK_DGRAM, options.bind,
-                                 options.reuse_port ? PortSharing::kReusePort : PortSharing::kNone);
+  auto bound = options.adopt >= 0
+                   ? take_bound_socket(options.adopt)
+                   : open_bound_socket(SOCK_DGRAM, options.bind,
+                                       options.reuse_port ? PortSharing::kReusePort : PortSharing::kNone);
   if (!bound) return tl::unexpected(bound.error());
   const int fd = bound->fd.get();
   enable_receive_options(fd, bound->family, options.gro);

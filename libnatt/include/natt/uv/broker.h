@@ -53,6 +53,14 @@ struct BrokerSiteOptions {
   RetiredKeys retired;  // of a former run
 };
 
+// Sockets that are bound already, the third listening: a service manager holds them while the broker restarts. -1: the
+// broker opens its own. They are the broker's, also on failure.
+struct BrokerSockets {
+  int udp = -1;
+  int dns = -1;
+  int tcp = -1;
+};
+
 struct BrokerOptions {
   IpAddress address;  // unspecified: all
   std::uint16_t port = 443;     // UDP and TCP; what SPA frames are bound to
@@ -64,6 +72,7 @@ struct BrokerOptions {
   std::optional<TcpVisibility> tcp_visibility;
   // In front of the sockets; none: null. Outlives the broker.
   spa::KernelGate* gate = nullptr;
+  BrokerSockets sockets;
   // Persisted by the program, so that relayed sessions survive a restart.
   RelayKey relay_key;
   RelayServerOptions relay;

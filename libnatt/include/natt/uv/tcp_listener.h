@@ -26,7 +26,10 @@ class TcpListener {
     int backlog = 1024;
     // Connections taken per turn of the loop, so that the others get their time.
     std::size_t accepts_per_turn = 32;
-    // A socket filter (SO_ATTACH_BPF), in force before the socket listens; -1: none. Connections do not inherit it.
+    // What open() takes instead of binding, as adopt() does. -1: none.
+    int adopt = -1;
+    // A socket filter (SO_ATTACH_BPF), in force before the socket listens; -1: none. Connections do not inherit it, and an
+    // adopted socket loses what it had.
     int filter_program = -1;
   };
 

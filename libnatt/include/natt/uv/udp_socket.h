@@ -73,6 +73,8 @@ class UdpSocket {
   struct Options {
     // `::` is both families; an IPv4 address (or 0.0.0.0) only that family. Port 0 lets the kernel choose.
     SocketAddress bind;
+    // A datagram socket that is bound already; it is taken, also on failure, and `bind` not looked at. -1: none.
+    int adopt = -1;
     // Several sockets share the port, the kernel spreads senders over them (one loop per core).
     bool reuse_port = false;
     // Linux charges whole pages per packet to these buffers; 208 KiB, the default, drops at 100 Mbit/s (NetBird 6774,

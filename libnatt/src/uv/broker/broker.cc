@@ -152,12 +152,14 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
                               .dns_port = options_.dns_port,
                               .dns_suffixes = std::move(dns_suffixes),
                               .knocks = this,
-                              .gate = options_.gate},
+                              .gate = options_.gate,
+                              .socket = options_.sockets.udp,
+                              .dns_socket = options_.sockets.dns},
                              stun_, relay_, verifiers_);
   if (!udp) return tl::unexpected(udp.error());
   udp_ = std::move(*udp);
   if (auto set = door_.set_policy(now(), options_.mode, options_.tcp_visibility); !set) return set;
-  TcpListener::Options listen{.bind = {options_.address, udp_->port()}};
+  TcpListener::Options listen{.bind = {options_.address, udp_->port()}, .adopt = options_.sockets.tcp};
   // Before it listens: there is no moment in which strangers see the port.
   const auto kind = door_.gate_socket();
   if (options_.gate != nullptr && kind) listen.filter_program = options_.gate->program(*kind);

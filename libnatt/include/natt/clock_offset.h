@@ -37,6 +37,10 @@ class ClockOffset {
   [[nodiscard]] Trust trust(const spa::HostTime& now) const;
   // To be added to the calendar; 0 while unknown or lost.
   [[nodiscard]] std::chrono::milliseconds offset(const spa::HostTime& now) const;
+  // The same for an attempt after so many that failed since the last session. A correction that matters is left out in
+  // the third and fourth, and so on: the clock may have been set right over a reboot, and the other end of the last
+  // session may have been the one whose clock was wrong.
+  [[nodiscard]] std::chrono::milliseconds offset_after(std::size_t failures, const spa::HostTime& now) const;
   // The time by the last session: the calendar corrected.
   [[nodiscard]] WallTime time(const spa::HostTime& now) const { return now.wall + offset(now); }
   // When the last session was, by the other end's clock.

@@ -58,6 +58,11 @@ milliseconds ClockOffset::offset(const spa::HostTime& now) const {
   return milliseconds(0);
 }
 
+milliseconds ClockOffset::offset_after(std::size_t failures, const spa::HostTime& now) const {
+  const milliseconds known = offset(now);
+  return std::chrono::abs(known) >= kWorthSaying && failures / 2 % 2 == 1 ? milliseconds(0) : known;
+}
+
 std::optional<WallTime> ClockOffset::last_session() const {
   return session_ ? std::optional(session_->wall + session_->offset) : std::nullopt;
 }

@@ -62,10 +62,18 @@ DeviceMemoryFile::DeviceMemoryFile(std::filesystem::path file, LogSink log)
   written_used_ = memory_.newest_used;
 }
 
-WallTime DeviceMemoryFile::time() const { return memory_.clock.time(spa::SystemHostClock().read()); }
+WallTime DeviceMemoryFile::time() const {
+  const spa::HostTime now = spa::SystemHostClock().read();
+  return now.wall + memory_.clock.offset_after(failures_ / brokers_, now);
+}
 
 std::chrono::milliseconds DeviceMemoryFile::clock_offset() const {
-  return memory_.clock.offset(spa::SystemHostClock().read());
+  return memory_.clock.offset_after(failures_ / brokers_, spa::SystemHostClock().read());
+}
+
+void DeviceMemoryFile::note_failure(std::size_t brokers) {
+  brokers_ = brokers == 0 ? 1 : brokers;
+  ++failures_;
 }
 
 std::optional<std::string> DeviceMemoryFile::clock_complaint() const {
@@ -76,6 +84,7 @@ void DeviceMemoryFile::note_session(std::chrono::milliseconds clock_offset, std:
                                     std::uint16_t known_generation) {
   memory_.clock.learn(clock_offset, spa::SystemHostClock().read());
   memory_.note_session(own_generation, known_generation);
+  failures_ = 0;
   write_if_changed();
 }
 

@@ -320,13 +320,13 @@ void SiteSignaling::on_timer(Instant now) {
 void SiteSignaling::on_signal(Instant now, SignalLink& link, const SignalEvent& event) {
   Broker* broker = find(link);
   if (broker == nullptr) return;
-  if (const auto* credentials = std::get_if<StunCredentials>(&event)) {
-    return on_stun_credentials(now, *broker, *credentials);
-  }
+  if (const auto* credentials = std::get_if<StunCredentials>(&event)) on_stun_credentials(now, *broker, *credentials);
   if (const auto* received = std::get_if<RosterReceived>(&event)) return on_roster_document(now, *broker, *received);
   if (const auto* connected = std::get_if<SignalConnected>(&event)) on_connected(now, *broker, link, *connected);
   if (const auto* closed = std::get_if<SignalClosed>(&event)) {
-    ++broker->attempt;
+    // What is left open by a channel that was up is no failure.
+    const bool failed = ++broker->attempt != 0;
+    if (failed) memory_.note_failure(brokers_.size());
     use_keys(*broker);
     options_.log(LogLevel::kWarning, "natt.signal.lost broker=" + broker->identity.uri() + " reason=\"" +
                                          closed->error.message + "\"");

@@ -106,6 +106,27 @@ TEST_CASE("clock offset: a calendar that a reboot threw back is said to be lost"
   CHECK(after.time(device.host()) == device.truth);
 }
 
+TEST_CASE("clock offset: a correction that leads nowhere is left out in between", "[natt][clock]") {
+  Device device{.wrong = -hours(3)};
+  ClockOffset before("boot-a");
+  device.meet(before);
+  ClockOffset after("boot-b");
+  REQUIRE(after.restore(before.serialize()));
+  // Somebody set the clock right and rebooted: what was carried along is wrong now.
+  device.wrong = milliseconds(0);
+  device.boot = seconds(9);
+  const bool corrected[] = {true, true, false, false, true, true, false, false};
+  for (std::size_t failures = 0; failures < 8; ++failures) {
+    CAPTURE(failures);
+    CHECK((after.offset_after(failures, device.host()) == hours(3)) == corrected[failures]);
+  }
+
+  // A small one is not worth the attempts.
+  device.wrong = milliseconds(seconds(-29));
+  device.meet(after);
+  CHECK(after.offset_after(2, device.host()) == seconds(29));
+}
+
 TEST_CASE("clock offset: time since boot that went back is another boot, whatever its name", "[natt][clock]") {
   Device device;
   ClockOffset clock("boot-a");

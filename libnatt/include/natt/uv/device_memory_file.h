@@ -27,6 +27,8 @@ class DeviceMemoryFile {
   [[nodiscard]] std::chrono::milliseconds clock_offset() const;
   [[nodiscard]] std::optional<std::string> clock_complaint() const;
 
+  // An attempt at one of so many brokers has failed: see ClockOffset::offset_after.
+  void note_failure(std::size_t brokers);
   void note_session(std::chrono::milliseconds clock_offset, std::uint16_t own_generation,
                     std::uint16_t known_generation);
   void note_listed(std::uint16_t newest_generation);
@@ -37,6 +39,8 @@ class DeviceMemoryFile {
   std::filesystem::path file_;
   LogSink log_;
   DeviceMemory memory_;
+  std::size_t failures_ = 0;  // since the last session
+  std::size_t brokers_ = 1;
   // As the file has it.
   std::chrono::milliseconds written_offset_{0};
   WallTime written_at_{};

@@ -37,7 +37,12 @@ class CredentialTable {
   [[nodiscard]] Credential& at(CredentialIndex index) { return credentials_[index]; }
   [[nodiscard]] const Credential& at(CredentialIndex index) const { return credentials_[index]; }
   [[nodiscard]] SlotKeys slot_keys(CredentialIndex index, Slot slot) const;
-  void reserve(std::size_t count) { credentials_.reserve(count); }
+  // False when there was room.
+  bool reserve(std::size_t count) {
+    const bool moves = count > credentials_.capacity();
+    credentials_.reserve(count);
+    return moves;
+  }
   // One past the highest index ever given out.
   [[nodiscard]] std::size_t extent() const { return credentials_.size(); }
   [[nodiscard]] std::size_t size() const { return credentials_.size() - free_.size(); }

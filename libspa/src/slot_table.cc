@@ -60,9 +60,14 @@ void SlotTable::rehash(std::size_t buckets) {
   const Bucket old_mask = low_mask();
   mask_ = buckets - 1;
   used_ = 0;
+  // In the order of the records and not of the buckets: a random walk over 6 MB of records takes three times as long.
+  std::vector<bool> held(records_.extent());
   for (std::size_t i = 0; i < old.size(); ++i) {
     const Bucket low = old[i] & old_mask;
-    if (low != kEmpty && low != old_mask) place(records_[low - 1].hint, low - 1);
+    if (low != kEmpty && low != old_mask) held[low - 1] = true;
+  }
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    if (held[i]) place(records_[i].hint, static_cast<CredentialIndex>(i));
   }
 }
 

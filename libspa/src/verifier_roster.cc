@@ -176,7 +176,7 @@ bool Verifier::Core::expect_devices(std::size_t clients, std::size_t infrastruct
   const std::size_t devices = std::min(clients + infrastructure, options_.max_devices);
   nonces_expected_ = clients * kPerClient + infrastructure * kPerInfrastructure;
   devices_.reserve(devices);
-  credentials_.reserve(devices * own_ids_.size());
+  if (credentials_.reserve(devices * own_ids_.size())) return true;
   return hints_.reserve_one(devices * own_ids_.size());
 }
 

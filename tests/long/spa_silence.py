@@ -7,7 +7,8 @@
 NATT_GARBAGE        packets of every kind at every port and family (1000000)
 NATT_GARBAGE_RATE   packets/s at most; 0: as fast as it goes (0)
 NATT_SPA_MODE, NATT_TCP_VISIBILITY    of the broker (tcp, syn)
-NATT_POLICY         file with the host's nftables policy; empty: the host answers for itself where it does
+NATT_POLICY         the host's nftables policy (packaging/nftables/natt-hidden.nft); empty: the kernel answers broken fragments
+                    as on any host
 NATT_TEST_SEED      (1)
 
 TCP kinds have to meet silence only where the kernel gate hides the port; elsewhere no octet and no ICMP may come
@@ -25,7 +26,7 @@ import silence
 COUNT = proof.size("NATT_GARBAGE", 1000000)
 RATE = proof.size("NATT_GARBAGE_RATE", 0)
 SEED = proof.size("NATT_TEST_SEED", 1)
-POLICY = os.environ.get("NATT_POLICY", "")
+POLICY = os.environ.get("NATT_POLICY", str(proof.HERE.parents[1] / "packaging/nftables/natt-hidden.nft"))
 # Longer than the kernel keeps half a packet (net.ipv4.ipfrag_time, net.ipv6.ip6frag_time): then it may speak of it.
 REASSEMBLY = 62
 
@@ -43,10 +44,7 @@ def attack(results, site, name, floods, and_filter=""):
             flood = knocking.flood(site.lab.stranger, *words, "--seed", SEED, *(["--rate", RATE] if RATE else []))
             results.note(f"{kind}: {flood}" + (f", refused {flood.refused}" if flood.refused else ""))
             sent += flood.packets
-    if sent and "raw" in name or "tcp" in name:
-        time.sleep(REASSEMBLY if sent else 0)
-    else:
-        time.sleep(2)
+    time.sleep(REASSEMBLY if sent and name != "udp" else 2)
     answers = site.answers(recording, and_filter)
     for line in answers[:20]:
         results.note("answer " + " ".join(line))

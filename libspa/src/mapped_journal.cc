@@ -254,7 +254,9 @@ Result<void> MappedJournal::reserve(std::size_t records_per_slot) {
   former_->newest = own.newest;
   former_->lost = own.lost;
   former_->segments = std::move(own.segments);
-  auto replaced = replace_file(records_per_slot);
+  // A site that grows device by device does not make a file for each.
+  const std::size_t capacity = file_->writer().capacity();
+  auto replaced = replace_file(std::max(records_per_slot, capacity + capacity / 4));
   former_ = std::make_unique<Former>();
   return replaced;
 }

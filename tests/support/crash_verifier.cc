@@ -44,6 +44,7 @@ struct Ledger {
   std::atomic<std::uint32_t> state{};     // ReplayState of the last start
   std::atomic<std::uint32_t> restored{};
   std::atomic<std::uint64_t> handled{};   // frames judged, all starts
+  std::atomic<double> start_cpu_ms{};     // processor time of the last start, up to its first grant
   std::array<std::atomic<std::uint8_t>, kMaxFrames> grants{};
 };
 
@@ -73,6 +74,12 @@ struct Keys {
 }
 
 Instant monotonic() { return Instant(std::chrono::steady_clock::now().time_since_epoch()); }
+
+double cpu_ms() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
+}
 
 // --- the process that is killed ------------------------------------------------------------
 
@@ -111,6 +118,7 @@ Instant monotonic() { return Instant(std::chrono::steady_clock::now().time_since
       tick = now;
     }
     const auto grant = verifier.verify(now, wall, message.transport, message.frame, {.port = kPort});
+    if (grant && ledger.start_cpu_ms == 0) ledger.start_cpu_ms = cpu_ms();
     if (grant) ++ledger.grants[message.id];
     ++ledger.handled;
   }
@@ -146,6 +154,9 @@ class Proof {
     std::printf("crash_incomplete_journals %d\n", incomplete_);
     std::printf("crash_service_back_p50 %.1f ms\n", service_ms_[service_ms_.size() / 2]);
     std::printf("crash_service_back_max %.1f ms\n", service_ms_.back());
+    std::sort(cpu_ms_.begin(), cpu_ms_.end());
+    std::printf("crash_service_back_cpu_p50 %.1f ms\n", cpu_ms_[cpu_ms_.size() / 2]);
+    std::printf("crash_service_back_cpu_max %.1f ms\n", cpu_ms_.back());
   }
 
   void damage_often(int damages) {
@@ -203,6 +214,7 @@ class Proof {
     const auto begin = std::chrono::steady_clock::now();
     const auto first_id = static_cast<std::uint32_t>(frames_.size());
     std::fflush(stdout);
+    ledger_.start_cpu_ms = 0;
     process_ = ::fork();
     if (process_ < 0) die("fork");
     if (process_ == 0) {
@@ -221,6 +233,7 @@ class Proof {
         open = open || ledger_.grants[id - back] != 0;
       }
     }
+    cpu_ms_.push_back(ledger_.start_cpu_ms);
     service_ms_.push_back(
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }
@@ -347,6 +360,7 @@ class Proof {
   pid_t process_ = -1;
   int socket_ = -1;
   std::vector<double> service_ms_;
+  std::vector<double> cpu_ms_;
   std::uint64_t sent_ = 0;
   std::uint64_t copies_ = 0;
   std::uint64_t accepted_again_ = 0;

@@ -2,8 +2,12 @@
 // Journal files: what is found at start, and what becomes of it.
 #include <natt/spa/mapped_journal.h>
 
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -299,6 +303,38 @@ TEST_CASE("spa mapped journal: a full slot refuses knocks and says so", "[spa][m
   for (int i = 0; i < 4; ++i) CHECK(site.try_knock(site.fresh_knock()));
   REQUIRE(site.start() == ReplayState::kComplete);
   CHECK(site.journal->status().restored == 8);
+}
+
+TEST_CASE("spa mapped journal: a record is no system call, and a killed process has written it",
+          "[spa][mapped_journal]") {
+  JournaledSite site;
+  site.start_settled();
+  site.stop();
+  const spa::Slot slot = spa::Slot::of(site.folder.clock.time.wall);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const auto journal = site.folder.open();
+    // From here on the kernel kills at any call but read, write and exit.
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) ::_exit(3);
+    bool taken = true;
+    for (std::uint8_t i = 0; i < 200; ++i) {
+      spa::ReplayRecord record{slot.plus(i % 3), {}};
+      record.opening[0] = i;
+      site.folder.clock.pass(std::chrono::milliseconds(50));
+      taken = journal->append(record) && taken;
+    }
+    ::syscall(SYS_exit, taken ? 0 : 4);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+
+  site.folder.clock.pass(seconds(10));
+  site.wall = site.folder.clock.time.wall;
+  CHECK(site.start() == ReplayState::kComplete);
+  CHECK(site.journal->status().restored == 200);
 }
 
 TEST_CASE("spa mapped journal: many restarts over many slots lose nothing", "[spa][mapped_journal]") {

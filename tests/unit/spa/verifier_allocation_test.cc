@@ -6,6 +6,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "journal_folder.h"
 #include "spa_site.h"
 
 namespace {
@@ -44,6 +45,23 @@ TEST_CASE("spa verifier: no frame, good or bad, makes it allocate", "[spa][alloc
 
   CHECK(granted == 4);
   CHECK(during == 0);
+}
+
+TEST_CASE("spa mapped journal: neither a record nor a new slot makes it allocate", "[spa][allocation]") {
+  test::JournalFolder folder;
+  const auto journal = folder.open();
+  spa::ReplayRecord record{spa::Slot::of(folder.clock.time.wall), {}};
+  bool taken = true;
+
+  const std::size_t before = allocations;
+  for (std::uint64_t i = 0; i < 20'000; ++i) {
+    record.slot.number += i % 100 == 0 ? 1 : 0;
+    folder.clock.pass(std::chrono::milliseconds(10));
+    taken = journal->append(record) && taken;
+  }
+
+  CHECK(allocations == before);
+  CHECK(taken);
 }
 
 TEST_CASE("spa verifier: a million pieces of garbage leave no trace", "[spa][allocation]") {

@@ -18,6 +18,7 @@ import fetch
 import natlab
 import natt_site
 import suite
+import toml_edit
 from host import LabError
 from natt_site import DIGEST_PORT, WEB_PORT
 
@@ -32,10 +33,12 @@ class ConnectionTest(unittest.TestCase):
     # A direct and a punched tunnel beat the relay's start at 2.5 s by far; a relayed one follows it closely.
     WITHIN = {DIRECT: 2.0, PUNCHED: 2.4, RELAYED: 5.0}
 
-    def site(self, client_nat, gateway_nat, public_gateway=False, **options):
+    def site(self, client_nat, gateway_nat, public_gateway=False, broker_spa=(), **options):
         lab = self.enterContext(natlab.Lab(client_nat, gateway_nat))
         site = natt_site.Site(lab, gateway_address=natlab.GATEWAY if public_gateway else None, **options)
         self.sites = getattr(self, "sites", []) + [site]
+        for key, value in broker_spa:
+            toml_edit.set_key(site.config("broker"), "spa", key, value)
         natt_site.start_web(lab, 4 << 20)
         site.start_all()
         return site

@@ -46,6 +46,11 @@ tl::unexpected<Error> unavailable(int error) {
   return fail(Errc::kUnavailable, "the kernel does not take the gate's programs: " + said);
 }
 
+bool set_size(bpf_object* object, const char* name, std::size_t entries) {
+  bpf_map* map = bpf_object__find_map_by_name(object, name);
+  return map != nullptr && bpf_map__set_max_entries(map, static_cast<std::uint32_t>(entries)) == 0;
+}
+
 // Elements of these maps exist for good and writing one cannot fail; in an LRU map the oldest makes room.
 template <typename Key, typename Value>
 void put(int map, const Key& key, const Value& value) {
@@ -63,8 +68,8 @@ Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t places) {
   bpf_object* object = bpf_object__open_mem(file.data(), file.size(), &options);
   if (object == nullptr) return unavailable(errno);
   std::unique_ptr<GateObject> loaded(new GateObject(object));
-  bpf_map* map = bpf_object__find_map_by_name(object, "gate_hints");
-  if (map == nullptr || bpf_map__set_max_entries(map, static_cast<std::uint32_t>(places)) != 0) return unavailable(EINVAL);
+  if (!set_size(object, "gate_hints", places)) return unavailable(EINVAL);
+  if (!set_size(object, "gate_filter", places * GATE_FILTER_BITS_PER_PLACE / 64)) return unavailable(EINVAL);
   if (const int error = bpf_object__load(object); error != 0) return unavailable(-error);
   if (auto found = loaded->find_descriptors(); !found) return tl::unexpected(found.error());
   return loaded;
@@ -84,13 +89,14 @@ Result<void> GateObject::find_descriptors() {
     if (programs_[i] < 0) return unavailable(ENOENT);
   }
   hints_ = map("gate_hints");
+  filter_ = map("gate_filter");
   config_ = map("gate_config");
   masks_ = map("gate_masks");
   stun_keys_ = map("gate_stun_keys");
   connection_id_keys_ = map("gate_cid_keys");
   sources_ = map("gate_sources");
   verdicts_ = map("gate_verdicts");
-  const int least = std::min({hints_, config_, masks_, stun_keys_, connection_id_keys_, sources_, verdicts_});
+  const int least = std::min({hints_, filter_, config_, masks_, stun_keys_, connection_id_keys_, sources_, verdicts_});
   return least < 0 ? unavailable(ENOENT) : Result<void>{};
 }
 

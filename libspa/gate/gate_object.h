@@ -32,6 +32,7 @@ class GateObject {
 
   [[nodiscard]] int program(GateSocket kind) const { return programs_[static_cast<std::size_t>(kind)]; }
   [[nodiscard]] int hints() const { return hints_; }
+  [[nodiscard]] int filter() const { return filter_; }
 
   void set_config(const gate_config& config);
   void set_mask(std::uint32_t index, const gate_sip_key& key);
@@ -50,6 +51,7 @@ class GateObject {
   bpf_object* object_;
   std::array<int, kGateSocketCount> programs_{};
   int hints_ = -1;
+  int filter_ = -1;
   int config_ = -1;
   int masks_ = -1;
   int stun_keys_ = -1;

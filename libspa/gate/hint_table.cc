@@ -29,6 +29,21 @@ void publish(gate_hint& place, std::uint64_t hint) {
   std::atomic_ref<__u64>(place.hint).store(hint, std::memory_order_release);
 }
 
+// Of the octets read as little-endian, as the programs do.
+std::uint32_t low_bits(std::uint64_t hint) {
+  if constexpr (std::endian::native == std::endian::big) hint = __builtin_bswap64(hint);
+  return static_cast<std::uint32_t>(hint & 0xffff'ffff);
+}
+
+void* map_array(int map, std::size_t size) {
+  return ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
+}
+
+tl::unexpected<Error> not_mapped(int error) {
+  return fail(Errc::kUnavailable,
+              "the kernel gate's table cannot be mapped: " + std::generic_category().message(error));
+}
+
 // Everything but the hint.
 void set_contents(gate_hint& place, const gate_hint& contents) {
   place.prefilter = contents.prefilter;
@@ -40,21 +55,42 @@ void set_contents(gate_hint& place, const gate_hint& contents) {
 
 std::size_t HintTable::places_for(std::size_t hints) { return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 2)); }
 
-Result<std::unique_ptr<HintTable>> HintTable::open(int map, std::size_t places) {
-  void* memory = ::mmap(nullptr, places * sizeof(gate_hint), PROT_READ | PROT_WRITE, MAP_SHARED, map, 0);
-  if (memory == MAP_FAILED) {
-    return fail(Errc::kUnavailable, "the kernel gate's table cannot be mapped: " +
-                                        std::generic_category().message(errno));
+Result<std::unique_ptr<HintTable>> HintTable::open(int hints, int filter, std::size_t places) {
+  const std::size_t words = places * GATE_FILTER_BITS_PER_PLACE / 64;
+  void* table = map_array(hints, places * sizeof(gate_hint));
+  if (table == MAP_FAILED) return not_mapped(errno);
+  void* bits = map_array(filter, words * sizeof(std::uint64_t));
+  if (bits == MAP_FAILED) {
+    const int error = errno;
+    ::munmap(table, places * sizeof(gate_hint));
+    return not_mapped(error);
   }
-  return std::unique_ptr<HintTable>(new HintTable({static_cast<gate_hint*>(memory), places}));
+  return std::unique_ptr<HintTable>(
+      new HintTable({static_cast<gate_hint*>(table), places}, {static_cast<std::uint64_t*>(bits), words}));
 }
 
-HintTable::~HintTable() { ::munmap(places_.data(), places_.size_bytes()); }
+HintTable::~HintTable() {
+  ::munmap(places_.data(), places_.size_bytes());
+  ::munmap(filter_.data(), filter_.size_bytes());
+}
 
-std::size_t HintTable::home(std::uint64_t hint) const {
-  // The lowest 32 bits of the octets read as little-endian, as the programs do.
-  if constexpr (std::endian::native == std::endian::big) hint = __builtin_bswap64(hint);
-  return static_cast<std::uint32_t>(hint) & mask();
+std::size_t HintTable::home(std::uint64_t hint) const { return low_bits(hint) & mask(); }
+
+// All hints of one bit have the same home: the bit's number is the home with three more bits in front.
+void HintTable::set_bit(std::uint64_t hint) {
+  const std::uint32_t bit = low_bits(hint);
+  std::atomic_ref<std::uint64_t> word(filter_[bit / 64 & (filter_.size() - 1)]);
+  word.fetch_or(std::uint64_t{1} << (bit % 64), std::memory_order_release);
+}
+
+void HintTable::clear_bit(std::uint64_t hint) {
+  const std::size_t bits = filter_.size() * 64 - 1;
+  const std::uint32_t bit = low_bits(hint);
+  for (std::size_t at = home(hint); places_[at].hint != kEmpty; at = next(at)) {
+    if (((low_bits(places_[at].hint) ^ bit) & bits) == 0) return;
+  }
+  std::atomic_ref<std::uint64_t> word(filter_[bit / 64 & (filter_.size() - 1)]);
+  word.fetch_and(~(std::uint64_t{1} << (bit % 64)), std::memory_order_release);
 }
 
 void HintTable::add(HintGroup& group, const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key) {
@@ -77,6 +113,7 @@ bool HintTable::put(const Hint& hint, std::span<const std::uint8_t, 16> prefilte
     std::memcpy(&contents.prefilter, prefilter_key.data(), prefilter_key.size());
     set_contents(place, contents);
     publish(place, value);
+    set_bit(value);
     return true;
   }
   return false;
@@ -86,7 +123,9 @@ void HintTable::remove(const Hint& hint) {
   const std::uint64_t value = number(hint);
   std::size_t at = home(value);
   for (std::size_t i = 0; i < GATE_PROBES && places_[at].hint != kEmpty; ++i, at = next(at)) {
-    if (places_[at].hint == value) return erase(at);
+    if (places_[at].hint != value) continue;
+    erase(at);
+    return clear_bit(value);
   }
 }
 

@@ -39,8 +39,8 @@ class HintTable {
   // Places for so many hints: at most two thirds are used, so that searches stay short. A power of two.
   [[nodiscard]] static std::size_t places_for(std::size_t hints);
 
-  // Maps the array `map`, which has so many places.
-  [[nodiscard]] static Result<std::unique_ptr<HintTable>> open(int map, std::size_t places);
+  // Maps the arrays gate_hints, which has so many places, and gate_filter.
+  [[nodiscard]] static Result<std::unique_ptr<HintTable>> open(int hints, int filter, std::size_t places);
   ~HintTable();
   HintTable(const HintTable&) = delete;
   HintTable& operator=(const HintTable&) = delete;
@@ -57,14 +57,18 @@ class HintTable {
   [[nodiscard]] std::size_t lost() const { return lost_; }
 
  private:
-  explicit HintTable(std::span<gate_hint> places) : places_(places) {}
+  HintTable(std::span<gate_hint> places, std::span<std::uint64_t> filter) : places_(places), filter_(filter) {}
   [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & mask(); }
   [[nodiscard]] std::size_t home(std::uint64_t hint) const;
   [[nodiscard]] bool put(const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key);
   void erase(std::size_t hole);
+  void set_bit(std::uint64_t hint);
+  // Unless another hint needs it.
+  void clear_bit(std::uint64_t hint);
   void remove_retired(std::size_t count);
 
   std::span<gate_hint> places_;
+  std::span<std::uint64_t> filter_;
   std::deque<HintGroup> retired_;
   std::size_t size_ = 0;
   std::size_t lost_ = 0;

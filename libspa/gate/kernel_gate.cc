@@ -156,7 +156,7 @@ Result<std::unique_ptr<KernelGate>> open_kernel_gate(const KernelGateOptions& op
   const std::size_t places = gate::HintTable::places_for(kSlots * keys);
   auto object = GateObject::load(places);
   if (!object) return tl::unexpected(object.error());
-  auto hints = gate::HintTable::open((*object)->hints(), places);
+  auto hints = gate::HintTable::open((*object)->hints(), (*object)->filter(), places);
   if (!hints) return tl::unexpected(hints.error());
   return std::make_unique<LoadedGate>(std::move(*object), std::move(*hints), options);
 }

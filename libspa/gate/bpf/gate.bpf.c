@@ -31,12 +31,10 @@ SEC("socket")
 int gate_broker_dns(struct __sk_buff *skb) {
   const struct gate_config *config = gate_settings();
   const __u32 size = gate_datagram_size(skb);
-  __u32 cookie = 0;
-  __u8 first = 0;
-  if (!config || size > 65535 || gate_load(skb, 0, &first, 1)) return gate_conclude(GATE_NO_SHAPE);
-  if (first <= 3 && gate_load(skb, 4, &cookie, 4) == 0 && cookie == bpf_htonl(0x2112a442))
-    return gate_conclude(gate_stun(skb, config, size));
-  return gate_conclude(gate_dns_knock(skb, config, size));
+  union gate_octets head = {};
+  if (!config || size > 65535 || size < 20 || gate_load(skb, 0, head.b, 13)) return gate_conclude(GATE_NO_SHAPE);
+  if (head.b[0] <= 3 && head.i[1] == bpf_htonl(0x2112a442)) return gate_conclude(gate_stun(skb, config, size));
+  return gate_conclude(gate_dns_knock(skb, config, size, &head));
 }
 
 SEC("socket")

@@ -66,6 +66,9 @@ struct gate_config {
 /* One place of the table of hints, which is an array that the library maps into its memory: open addressing from the
  * lowest 32 bits of the hint on, at most GATE_PROBES places far, ended by a hint of 0. */
 #define GATE_PROBES 64
+/* In front of it a bit for each value of the hint's lowest bits, eight times as many as there are places: strangers
+ * end in this megabyte, which stays in the cache, and not in the table, which does not. */
+#define GATE_FILTER_BITS_PER_PLACE 8
 struct gate_hint {
   __u64 hint; /* the eight octets as they are */
   struct gate_sip_key prefilter;

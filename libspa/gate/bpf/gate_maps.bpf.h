@@ -46,6 +46,14 @@ struct {
 } gate_hints SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1); /* * */
+  __type(key, __u32);
+  __type(value, __u64);
+} gate_filter SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, GATE_MAX_COPIES);
   __type(key, struct gate_copy);

@@ -112,16 +112,15 @@ static __always_inline void gate_frame_from_text(struct gate_frame *frame, const
 
 /* Section 1.4.1: the four labels of 26, 26, 26 and 25 characters at their fixed places. */
 static __always_inline enum gate_verdict gate_dns_knock(const struct __sk_buff *skb, const struct gate_config *config,
-                                                        __u32 size) {
-  union gate_octets head = {};
+                                                        __u32 size, const union gate_octets *head) {
   __u64 text[13];
   __u8 *t = (__u8 *)text;
   struct gate_frame frame;
   /* 12 of header, 107 of labels, the root, type and class, an OPT record of 11. */
-  if (size < 12 + 107 + 1 + 4 + 11 || size > 512 || gate_load(skb, 0, head.b, 13)) return GATE_NO_SHAPE;
+  if (size < 12 + 107 + 1 + 4 + 11 || size > 512) return GATE_NO_SHAPE;
   /* RD, AD and CD are free; one question and one additional record. */
-  if (head.h[1] & bpf_htons(0xfecf) || head.b[12] != 26) return GATE_NO_SHAPE;
-  if (head.i[1] != bpf_htonl(0x00010000) || head.i[2] != bpf_htonl(0x00000001)) return GATE_NO_SHAPE;
+  if (head->h[1] & bpf_htons(0xfecf) || head->b[12] != 26) return GATE_NO_SHAPE;
+  if (head->i[1] != bpf_htonl(0x00010000) || head->i[2] != bpf_htonl(0x00000001)) return GATE_NO_SHAPE;
   /* Backwards, each with its length octet, which the label before it then covers. */
   t[103] = '0';
   if (gate_load(skb, 93, t + 77, 26) || t[77] != 25) return GATE_NO_SHAPE;

@@ -40,18 +40,20 @@ trap 'rm -rf "$profiles"' EXIT
   ctest --parallel "$jobs" --output-on-failure --no-tests=error -R "^($(IFS='|'; echo "${programs[*]}"))\$")
 
 llvm llvm-profdata merge -sparse "$profiles"/*.profraw -o "$build/spa.profdata"
+# The first is an argument, the others are options.
 objects=()
 for program in "${programs[@]}"; do
-  path=$(find "$build/tests" -type f -name "$program" -perm -u+x)
-  objects+=(-object "$path")
+  [[ ${#objects[@]} -eq 0 ]] || objects+=(-object)
+  objects+=("$(find "$build/tests" -type f -name "$program" -perm -u+x)")
 done
-sources=("$top/libspa/src" "$top/libspa/include")
-llvm llvm-cov report "${objects[@]}" -instr-profile="$build/spa.profdata" "${sources[@]}" | tee "$build/spa_coverage.txt"
+# Paths are as the compiler saw them, which a compiler cache makes relative to the build folder.
+cd "$build"
+cov() { llvm llvm-cov "$1" "${objects[@]}" -instr-profile=spa.profdata -ignore-filename-regex='(tests|usr)/' 2>/dev/null; }
+cov report | tee spa_coverage.txt
 echo
 echo "lines that nothing ran:"
-llvm llvm-cov show "${objects[@]}" -instr-profile="$build/spa.profdata" -show-line-counts-or-regions=false "${sources[@]}" |
-  awk '/^\/.*:$/ { file = $0; next } /^ *[0-9]+\| *0\|/ { print file $0 }' | sed "s#^$top/##" | tee "$build/spa_uncovered.txt"
+cov show | awk '/^[^ ].*:$/ { file = $0; next } /^ *[0-9]+\| *0\|/ { print file $0 }' | sed 's#^.*\(libspa/\)#\1#' | tee spa_uncovered.txt
 
-percent=$(awk '$1 == "TOTAL" { sub("%", "", $10); print $10 }' "$build/spa_coverage.txt")
+percent=$(awk '$1 == "TOTAL" { sub("%", "", $10); print $10 }' spa_coverage.txt)
 echo "coverage $percent % of lines"
 awk -v percent="$percent" -v least="$least" 'BEGIN { exit !(percent >= least) }'

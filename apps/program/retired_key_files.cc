@@ -24,7 +24,8 @@ RetiredKeys RetiredKeyFiles::load(const std::string& site) {
   const auto text = config::read_file(file, kMaxFileSize, config::Exposure::kPublic);
   auto keys = text ? RetiredKeys::parse(*text) : Result<RetiredKeys>(tl::unexpected(text.error()));
   if (keys) return std::move(*keys);
-  log_(LogLevel::kError, "natt.spa.retired_unreadable file=" + file.string() + " reason=\"" + keys.error().message + "\"");
+  log_(LogLevel::kError,
+       "natt.spa.retired_unreadable file=" + file.string() + " reason=\"" + keys.error().message + "\"");
   std::filesystem::path aside = file;
   aside += ".damaged";
   std::filesystem::rename(file, aside, failed);

@@ -137,7 +137,9 @@ std::vector<DeviceKey> Verifier::Core::retire_device_keys(const DeviceId& id, st
   const auto known = devices_.find(id);
   if (!known) return retired;
   Device& device = devices_.at(*known);
-  const auto is_old = [this, generation](CredentialIndex held) { return credentials_.at(held).generation < generation; };
+  const auto is_old = [this, generation](CredentialIndex held) {
+    return credentials_.at(held).generation < generation;
+  };
   const auto held = std::span(device.credentials).first(device.credential_count);
   if (std::all_of(held.begin(), held.end(), is_old)) return retired;
   for (const CredentialIndex index : held) {

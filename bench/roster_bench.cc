@@ -60,14 +60,18 @@ struct Site {
     roster.site = "hq";
     roster.issued_at = wall;
     roster.next_update = wall + std::chrono::hours(24);
-    roster.devices.push_back({.identity = kBroker, .spa_keys = {{1, broker_keys.public_key().bytes}},
-                              .mask_key = Secret<16>(mask), .addresses = {{IpAddress::v4({192, 0, 2, 1}), 443}}});
+    roster.devices.push_back({.identity = kBroker,
+                              .spa_keys = {{1, broker_keys.public_key().bytes}},
+                              .mask_key = Secret<16>(mask),
+                              .addresses = {{IpAddress::v4({192, 0, 2, 1}), 443}}});
     for (int i = 0; i < kDevices; ++i) roster.devices.push_back(client(i));
   }
   // One key for all: whose it is makes no difference in time.
   RosterDevice client(int i) const {
     return {.identity = {"hq", Role::kClient, "device-" + std::to_string(i)},
-            .spa_keys = {{1, device_keys.public_key().bytes}}, .mask_key = {}, .addresses = {}};
+            .spa_keys = {{1, device_keys.public_key().bytes}},
+            .mask_key = {},
+            .addresses = {}};
   }
   SignedRoster sign() {
     ++roster.number;
@@ -91,7 +95,8 @@ struct Site {
     options.key_generation = 1;
     spa::Knocker knocker(options, *pair, random);
     const auto frame = spa::parse_udp_carrier(knocker.make_udp_knock(wall, knocker.next_knock_id()));
-    return frame && verifier.verify(now, wall, spa::Transport::kUdp, *frame, {.port = 443, .binding = {}, .source = {}});
+    return frame &&
+           verifier.verify(now, wall, spa::Transport::kUdp, *frame, {.port = 443, .binding = {}, .source = {}});
   }
 };
 

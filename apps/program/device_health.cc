@@ -30,8 +30,8 @@ std::vector<std::string> file_complaints(const config::SiteConfig& site, const s
   const auto credentials = config::make_credentials(site);
   if (documents && credentials) {
     const RosterView view = config::roster_view(site.identity.role);
-    const auto roster = parse_roster(view == RosterView::kFull ? documents->full : documents->client, view,
-                                     credentials->site_ca());
+    const auto roster =
+        parse_roster(view == RosterView::kFull ? documents->full : documents->client, view, credentials->site_ca());
     const RosterDevice* self = roster ? roster->find(site.identity) : nullptr;
     if (self != nullptr && !self->spa_keys.empty()) memory.note_listed(self->spa_keys.back().generation);
   }

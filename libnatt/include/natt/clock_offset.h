@@ -54,9 +54,9 @@ class ClockOffset {
 
  private:
   struct Session {
-    WallTime wall;                      // this device's calendar
+    WallTime wall;                       // this device's calendar
     std::chrono::milliseconds offset{};  // the other end's clock minus it
-    std::chrono::milliseconds boot{};   // since boot
+    std::chrono::milliseconds boot{};    // since boot
     std::string boot_id;
   };
 

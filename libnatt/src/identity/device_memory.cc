@@ -34,14 +34,16 @@ void DeviceMemory::note_listed(std::uint16_t newest) { newest_known = std::max(n
 std::optional<std::string> DeviceMemory::key_complaint(std::uint16_t own) const {
   constexpr std::string_view kRemedy = "copy the device's newest file here, which nattctl renew has written";
   if (own < newest_used) {
-    return fmt::format("SPA key generation {} of this device's file was retired when generation {} was used; the "
-                       "newest this site knows is {}: {}",
-                       own, newest_used, newest_known, kRemedy);
+    return fmt::format(
+        "SPA key generation {} of this device's file was retired when generation {} was used; the "
+        "newest this site knows is {}: {}",
+        own, newest_used, newest_known, kRemedy);
   }
   if (own < newest_known) {
-    return fmt::format("SPA key generation {} is in use here and the newest this site knows is {}: {}; the older one "
-                       "works until then",
-                       own, newest_known, kRemedy);
+    return fmt::format(
+        "SPA key generation {} is in use here and the newest this site knows is {}: {}; the older one "
+        "works until then",
+        own, newest_known, kRemedy);
   }
   return std::nullopt;
 }

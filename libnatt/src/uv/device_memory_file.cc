@@ -54,8 +54,8 @@ DeviceMemoryFile::DeviceMemoryFile(std::filesystem::path file, LogSink log)
   const std::string text = read_small(file_);
   if (text.empty()) return;
   if (const auto restored = memory_.restore(text); !restored) {
-    log_(LogLevel::kWarning, "natt.device_memory.unreadable file=" + file_.string() + " reason=\"" +
-                                 restored.error().message + "\"");
+    log_(LogLevel::kWarning,
+         "natt.device_memory.unreadable file=" + file_.string() + " reason=\"" + restored.error().message + "\"");
     return;
   }
   written_known_ = memory_.newest_known;
@@ -101,8 +101,8 @@ void DeviceMemoryFile::write_if_changed() {
                     std::chrono::abs(now.wall - written_at_) < kAgeWorthWriting;
   if (file_.empty() || same) return;
   if (!write_atomically(file_, memory_.serialize())) {
-    log_(LogLevel::kError, "natt.device_memory.not_written file=" + file_.string() + " reason=\"" +
-                               std::strerror(errno) + "\"");
+    log_(LogLevel::kError,
+         "natt.device_memory.not_written file=" + file_.string() + " reason=\"" + std::strerror(errno) + "\"");
     return;
   }
   written_offset_ = offset;

@@ -40,9 +40,7 @@ int fsync(int fd) { return counted<int (*)(int)>("fsync", fd); }
 int rename(const char* from, const char* to) noexcept {
   return counted<int (*)(const char*, const char*)>("rename", from, to);
 }
-int mkdir(const char* path, mode_t mode) noexcept {
-  return counted<int (*)(const char*, mode_t)>("mkdir", path, mode);
-}
+int mkdir(const char* path, mode_t mode) noexcept { return counted<int (*)(const char*, mode_t)>("mkdir", path, mode); }
 int rmdir(const char* path) noexcept { return counted<int (*)(const char*)>("rmdir", path); }
 int unlink(const char* path) noexcept { return counted<int (*)(const char*)>("unlink", path); }
 }
@@ -113,7 +111,8 @@ TEST_CASE("renew: wherever nattctl dies, every file that a device may have still
   CHECK(deaths >= 5 * 4);
 }
 
-TEST_CASE("revoke: wherever nattctl dies, the device is in or out, and out after the next try", "[apps][nattctl][crash]") {
+TEST_CASE("revoke: wherever nattctl dies, the device is in or out, and out after the next try",
+          "[apps][nattctl][crash]") {
   for (int step = 1;; ++step) {
     CAPTURE(step);
     const TemporaryFolder folder;

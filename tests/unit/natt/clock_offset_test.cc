@@ -65,8 +65,8 @@ TEST_CASE("clock offset: within one boot it does not matter how often somebody s
   Device device;
   ClockOffset clock("boot-a");
   device.meet(clock);
-  for (const milliseconds wrong : {milliseconds(kTenYears), -milliseconds(kTenYears), milliseconds(seconds(59)),
-                                   milliseconds(0)}) {
+  for (const milliseconds wrong :
+       {milliseconds(kTenYears), -milliseconds(kTenYears), milliseconds(seconds(59)), milliseconds(0)}) {
     device.pass(minutes(10));
     device.wrong = wrong;
     CHECK(clock.time(device.host()) == device.truth);
@@ -156,8 +156,8 @@ TEST_CASE("clock offset: every truncation and any other text is refused and chan
     REQUIRE_FALSE(restored);
     CHECK(restored.error().code == Errc::kMalformed);
   }
-  for (const char* bad : {"2 1 1 1 a\n", "1 -1 1 1 a\n", "1 1 1 -1 a\n", "1 x 1 1 a\n", "1 1 1 1 a b\n", "1 1 1 1 a\n\n",
-                          "1 253402300799001 1 1 a\n", "1 1 99999999999999999999 1 a\n", "\n"}) {
+  for (const char* bad : {"2 1 1 1 a\n", "1 -1 1 1 a\n", "1 1 1 -1 a\n", "1 x 1 1 a\n", "1 1 1 1 a b\n",
+                          "1 1 1 1 a\n\n", "1 253402300799001 1 1 a\n", "1 1 99999999999999999999 1 a\n", "\n"}) {
     CAPTURE(bad);
     CHECK_FALSE(same.restore(bad));
   }

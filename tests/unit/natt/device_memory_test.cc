@@ -27,8 +27,9 @@ TEST_CASE("device memory: a backup of the device's file that is too old is told 
   CHECK_FALSE(memory.key_complaint(4));
 
   memory.note_session(4, 4);
-  CHECK(says(memory.key_complaint(3),
-             "generation 3 of this device's file was retired when generation 4 was used; the newest this site knows is 4"));
+  CHECK(says(
+      memory.key_complaint(3),
+      "generation 3 of this device's file was retired when generation 4 was used; the newest this site knows is 4"));
   CHECK(says(memory.key_complaint(3), "copy the device's newest file here"));
   CHECK_FALSE(memory.key_complaint(4));
 }

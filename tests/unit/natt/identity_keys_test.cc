@@ -42,8 +42,10 @@ struct LoadingSite {
     roster.site = "hq";
     roster.issued_at = wall;
     roster.next_update = wall + std::chrono::hours(24);
-    roster.devices.push_back({.identity = kBroker, .spa_keys = {{1, broker_keys.public_key().bytes}},
-                              .mask_key = Secret<16>(mask), .addresses = {{IpAddress::v4({192, 0, 2, 1}), 443}}});
+    roster.devices.push_back({.identity = kBroker,
+                              .spa_keys = {{1, broker_keys.public_key().bytes}},
+                              .mask_key = Secret<16>(mask),
+                              .addresses = {{IpAddress::v4({192, 0, 2, 1}), 443}}});
     start({});
   }
   void start(RetiredKeys retired) {
@@ -55,8 +57,8 @@ struct LoadingSite {
     loader.reset();
     verifier = std::make_unique<spa::Verifier>(std::move(options), random);
     verifier->handle_timeout(now, wall);
-    loader = std::make_unique<RosterLoader>(RosterLoaderOptions{.self = kBroker, .retired = std::move(retired), .log = {}},
-                                            *verifier);
+    loader = std::make_unique<RosterLoader>(
+        RosterLoaderOptions{.self = kBroker, .retired = std::move(retired), .log = {}}, *verifier);
   }
   // Lists a client with these of its generations.
   void list(const Identity& client, std::initializer_list<std::uint16_t> wanted) {
@@ -91,7 +93,8 @@ struct LoadingSite {
     spa::Knocker knocker(options, *pair, random);
     const auto frame = spa::parse_udp_carrier(knocker.make_udp_knock(wall, knocker.next_knock_id()));
     const bool opened =
-        verifier->verify(now, wall, spa::Transport::kUdp, *frame, {.port = 443, .binding = {}, .source = {}}).has_value();
+        verifier->verify(now, wall, spa::Transport::kUdp, *frame, {.port = 443, .binding = {}, .source = {}})
+            .has_value();
     while (const auto event = verifier->poll_event()) loader->handle_key_used(std::get<spa::NewKeyUsed>(*event));
     return opened;
   }

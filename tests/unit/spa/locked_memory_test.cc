@@ -52,7 +52,8 @@ TEST_CASE("locked memory: where locking is refused the memory works, zeroed, and
   CHECK(in_process_without_locking([] {
           spa::LockedMemory memory(64);
           const ByteView bytes = std::as_const(memory).bytes();
-          if (memory.locked() == kLockingIsReal || !std::all_of(bytes.begin(), bytes.end(), [](auto octet) { return octet == 0; })) {
+          if (memory.locked() == kLockingIsReal ||
+              !std::all_of(bytes.begin(), bytes.end(), [](auto octet) { return octet == 0; })) {
             return false;
           }
           std::fill(memory.bytes().begin(), memory.bytes().end(), std::uint8_t{7});

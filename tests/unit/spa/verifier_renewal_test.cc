@@ -228,7 +228,8 @@ TEST_CASE("spa renewal: 1,000 knocks a second, none fails while device and verif
     }
     // Rosters and files arrive later, device by device.
     if (ms >= 4'000 && ms % 10 == 0) own[static_cast<std::size_t>((ms / 10) % kDevices)] = &site.new_own;
-    if (ms >= 4'000 && ms % 10 == 5 && (ms / 10) % 2 == 0) generation[static_cast<std::size_t>((ms / 10) % kDevices)] = 2;
+    if (ms >= 4'000 && ms % 10 == 5 && (ms / 10) % 2 == 0)
+      generation[static_cast<std::size_t>((ms / 10) % kDevices)] = 2;
     while (auto event = site.verifier.poll_event()) {
       const auto& used = std::get<spa::NewKeyUsed>(*event);
       site.verifier.retire_device_keys(used.device, used.generation);

@@ -319,7 +319,8 @@ TEST_CASE("spa mapped journal: a record is no system call, and a killed process 
     if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) ::_exit(3);
     bool taken = true;
     for (std::uint8_t i = 0; i < 200; ++i) {
-      spa::ReplayRecord record{slot.plus(i % 3), {}};
+      // This slot and the next are covered wherever in the slot the test starts; the one after only late in it.
+      spa::ReplayRecord record{slot.plus(i % 2), {}};
       record.opening[0] = i;
       site.folder.clock.pass(std::chrono::milliseconds(50));
       taken = journal->append(record) && taken;

@@ -4,6 +4,7 @@
 // ever accepted. A million of them; $NATT_REPLAYS for more.
 #include <natt/spa/mapped_journal.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <set>
@@ -20,8 +21,10 @@ using std::chrono::seconds;
 namespace {
 
 std::uint64_t replays_wanted() {
+  // With fewer not every kind of restart is met.
+  constexpr std::uint64_t kLeast = 1'000'000;
   const char* wanted = std::getenv("NATT_REPLAYS");
-  return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 1'000'000;
+  return wanted != nullptr ? std::max<std::uint64_t>(kLeast, std::strtoull(wanted, nullptr, 10)) : kLeast;
 }
 
 // How a frame was sent.

@@ -87,11 +87,17 @@ class BadInput(unittest.TestCase):
 
     def test_port_in_use(self):
         self.site.start_broker()
-        toml_edit.set_key(self.site.config("broker"), "control", "socket", str(self.site.folder / "second.sock"))
+        toml_edit.set_key(self.site.config("broker"), "state", "dir", str(self.site.folder / "second"))
         self.assert_refused(self.run_program("broker", self.lab.broker), FAILURE, "443", "in use")
 
-    def test_control_socket_in_use(self):
+    def test_state_folder_in_use(self):
         self.site.start_broker()
+        self.assert_refused(self.run_program("broker", self.lab.broker), FAILURE, "another process serves as this verifier")
+
+    def test_control_socket_in_use(self):
+        toml_edit.set_key(self.site.config("broker"), "control", "socket", str(self.site.folder / "one.sock"))
+        self.site.start_broker()
+        toml_edit.set_key(self.site.config("broker"), "state", "dir", str(self.site.folder / "second"))
         for key in ("port", "dns_port"):
             toml_edit.set_key(self.site.config("broker"), "listen", key, 4443 + len(key))
         self.assert_refused(self.run_program("broker", self.lab.broker), FAILURE, "another program serves this socket")

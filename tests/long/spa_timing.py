@@ -29,7 +29,7 @@ LOSS = proof.size("NATT_LOSS", 0.3)
 DELAY = proof.size("NATT_DELAY_MS", 20.0)
 PEOPLE = [f"p{number}" for number in range(20)]
 # As natt's own client tries (libnatt/include/natt/connect_schedule.h).
-CLIENT = ["--syn", "--attempts", "0,100,200,300p,400,800,1600"]
+CLIENT = ["--syn", "--attempts", "0,100,200,300p,400,600,800,1100,1400,1700,2000,2300"]
 BROKER = natlab.BROKER[0]
 
 

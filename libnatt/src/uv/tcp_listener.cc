@@ -2,6 +2,8 @@
 #include <natt/uv/tcp_listener.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -31,8 +33,13 @@ void drop_inherited_filter(int fd) {
 
 Result<void> put_filter(int fd, int program) {
   if (program < 0) return {};
-  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) == 0) return {};
-  return io_error("SO_ATTACH_BPF", errno);
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) != 0) {
+    return io_error("SO_ATTACH_BPF", errno);
+  }
+  // SPA.md 1.4, T-SYN: one SYN-ACK more and no further, should a captured SYN be answered at all.
+  const int retries = 1;
+  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof retries));
+  return {};
 }
 
 }  // namespace

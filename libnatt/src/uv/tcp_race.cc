@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/uv/tcp_race.h>
 
+#include <algorithm>
+
 #include <natt/errc.h>
 
 namespace natt::uv {
@@ -60,8 +62,9 @@ void TcpRace::open(const ConnectSchedule::Attempt& attempt) {
   auto runner = std::make_unique<Runner>(*this, attempt.number);
   if (auto connecting = runner->connect(loop_, to_, flight, attempt.kind); !connecting) {
     error_ = connecting.error();
-    hopeless_ = true;
-    return;
+    // While another attempt is on its way the cause may be of this one alone (descriptors, a changing route).
+    hopeless_ = std::none_of(runners_.begin(), runners_.end(), [](const auto& each) { return each != nullptr; });
+    return schedule_.handle_failed(attempt.number, ConnectSchedule::Failure::kOther);
   }
   runners_[attempt.number] = std::move(runner);
 }

@@ -240,7 +240,7 @@ struct Connecting {
 
 }  // namespace
 
-TEST_CASE("connect schedule: seven SYNs with data and a plain one, each at its time", "[natt][door]") {
+TEST_CASE("connect schedule: eleven SYNs with data and a plain one, each at its time", "[natt][door]") {
   Connecting connecting;
   CHECK(connecting.opened.size() == 1);
   connecting.run_until(10s);

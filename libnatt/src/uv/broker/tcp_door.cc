@@ -17,7 +17,7 @@ TcpDoor::TcpDoor(SignalAdmission& admission, AddressGrants& grants, spa::KernelG
 
 Result<void> TcpDoor::set_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> wanted) {
   TcpDoorPlan plan = plan_tcp_door(mode, wanted, gate_ != nullptr);
-  const bool same = mode == mode_ && plan == plan_ && listener_ >= 0;
+  const bool same = mode == mode_ && plan == plan_ && listener_ >= 0 && applied_;
   mode_ = mode;
   plan_ = std::move(plan);
   admission_.set_wants_knock(now, plan_.wants_knock);
@@ -25,7 +25,9 @@ Result<void> TcpDoor::set_policy(Instant now, SpaMode mode, std::optional<TcpVis
   log_(LogLevel::kInfo,
        fmt::format("natt.spa.mode mode={} tcp_visibility={}", to_string(mode_), to_string(plan_.visibility)));
   if (!plan_.shortfall.empty()) log_(LogLevel::kWarning, "natt.spa.visible reason=\"" + plan_.shortfall + "\"");
-  return apply_gate();
+  auto done = apply_gate();
+  applied_ = done.has_value();
+  return done;
 }
 
 std::optional<spa::GateSocket> TcpDoor::gate_socket() const {

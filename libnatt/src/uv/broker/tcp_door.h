@@ -32,7 +32,7 @@ class TcpDoor final : public KnockListener {
   TcpDoor& operator=(const TcpDoor&) = delete;
 
   // The first time before there is a listener, again after a reload. kIo when the gate could not be put on the
-  // listener, which then is as visible as before.
+  // listener, which then is as visible as before: the next call tries again.
   [[nodiscard]] Result<void> set_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> wanted);
   // The socket that policy changes act on.
   void set_listener(int descriptor) { listener_ = descriptor; }
@@ -63,6 +63,7 @@ class TcpDoor final : public KnockListener {
   SpaMode mode_ = SpaMode::kUdpTcp;
   TcpDoorPlan plan_;
   int listener_ = -1;
+  bool applied_ = true;  // otherwise the listener still shows what an earlier plan asked for
   std::map<Identity, Missing> missing_;
 };
 

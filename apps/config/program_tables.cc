@@ -77,14 +77,14 @@ NattConfig read_natt(TableReader& root) {
   return natt;
 }
 
-SpaConfig read_spa(TableReader& root, HasListener listener) {
+SpaConfig read_spa(TableReader& root, Hides hides) {
   SpaConfig config;
   auto table = root.table("spa");
   if (!table) return config;
   config.mode = table->parsed("mode", parse_spa_mode, kSpaModeForm).value_or(config.mode);
   config.dns_suffix =
       table->parsed("dns_suffix", spa::DnsSuffix::parse, "a host name of at most 60 characters without a final dot");
-  if (listener == HasListener::kYes) {
+  if (hides == Hides::kYes) {
     config.tcp_visibility = table->parsed("tcp_visibility", parse_visibility, "\"syn\", \"ip\" or \"open\"");
     config.kernel_gate = table->boolean("kernel_gate").value_or(config.kernel_gate);
   }
@@ -100,8 +100,8 @@ std::optional<SpaMode> parse_spa_mode(std::string_view text) {
   return std::nullopt;
 }
 
-ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file, HasListener listener) {
-  ProgramConfig config{.file = file, .spa = read_spa(root, listener), .state = read_state(root, file)};
+ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file, Hides hides) {
+  ProgramConfig config{.file = file, .spa = read_spa(root, hides), .state = read_state(root, file)};
   config.control = read_control(root, file, config.state);
   config.log = read_log(root);
   config.natt = read_natt(root);

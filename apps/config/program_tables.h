@@ -11,10 +11,10 @@
 
 namespace natt::config {
 
-// What every file has, read from the root of `file`. Clients have no `[spa] tcp_visibility`: nobody connects to them.
-enum class HasListener { kNo, kYes };
+// What every file has, read from the root of `file`. Only a broker has a TCP listener to hide and a kernel gate in front.
+enum class Hides { kNo, kYes };
 [[nodiscard]] ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file,
-                                                HasListener listener);
+                                                Hides hides);
 
 // `[probe] prefixes`.
 [[nodiscard]] std::vector<IpPrefix> read_probe_prefixes(TableReader& root);

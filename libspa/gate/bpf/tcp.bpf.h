@@ -23,15 +23,21 @@ static __always_inline int gate_within_budget(const struct gate_config *config, 
   return __sync_fetch_and_add(&hint->syns, 1) < config->syns_per_second;
 }
 
-/* Whether this (IP, port) is the first that shows this P, or that one again. */
-static __always_inline int gate_owns(__u64 tag, const struct gate_endpoint *from) {
+static __always_inline int gate_same_endpoint(const struct gate_endpoint *a, const struct gate_endpoint *b) {
+  return a->ip.high == b->ip.high && a->ip.low == b->ip.low && a->port == b->port;
+}
+
+/* The first (IP, port) that shows this P owns it. A copy from elsewhere charges nobody; a P that
+ * nobody owns charges its device first, or a member could flush the owners with P after P. */
+static __always_inline enum gate_verdict gate_claim(__u64 tag, const struct gate_endpoint *from,
+                                                    const struct gate_config *config, struct gate_hint *hint,
+                                                    __u64 now) {
   const struct gate_endpoint *owner = bpf_map_lookup_elem(&gate_owners, &tag);
-  if (!owner) {
-    if (bpf_map_update_elem(&gate_owners, &tag, from, BPF_NOEXIST) == 0) return 1;
-    owner = bpf_map_lookup_elem(&gate_owners, &tag);
-    if (!owner) return 0;
-  }
-  return owner->ip.high == from->ip.high && owner->ip.low == from->ip.low && owner->port == from->port;
+  if (owner && !gate_same_endpoint(owner, from)) return GATE_COPY;
+  if (!gate_within_budget(config, hint, now)) return GATE_SYN_BUDGET;
+  if (owner || bpf_map_update_elem(&gate_owners, &tag, from, BPF_NOEXIST) == 0) return GATE_SYN;
+  owner = bpf_map_lookup_elem(&gate_owners, &tag);
+  return owner && gate_same_endpoint(owner, from) ? GATE_SYN : GATE_COPY;
 }
 
 /* Section 1.5: the start of record 1, whole, in the data of the SYN. */
@@ -51,9 +57,7 @@ static __always_inline enum gate_verdict gate_syn_hello(const struct __sk_buff *
   gate_frame_to_host(&frame);
   struct gate_hint *hint;
   const enum gate_verdict verdict = gate_check_frame(config, &frame, GATE_TR_TCP, GATE_SYN, &hint);
-  if (verdict != GATE_SYN) return verdict;
-  if (!gate_owns(frame.w[7], from)) return GATE_COPY;
-  return gate_within_budget(config, hint, now) ? GATE_SYN : GATE_SYN_BUDGET;
+  return verdict == GATE_SYN ? gate_claim(frame.w[7], from, config, hint, now) : verdict;
 }
 
 static __always_inline int gate_takes_source(const struct gate_endpoint *from, __u64 now) {

@@ -259,6 +259,7 @@ TEST_CASE("config: whatever is wrong, the complaint names file, line and key", "
       {Role::kClient, "[[forward]]\nlisten = \"127.0.0.1:80\"\ntarget = \"a.b:0\"", "forward[1].target", "HOST:PORT"},
       {Role::kClient, "[[forward]]\nlisten = \"127.0.0.1:80\"\ntarget = \"a..b:1\"", "forward[1].target", "HOST:PORT"},
       {Role::kClient, "[spa]\ntcp_visibility = \"syn\"", "spa.tcp_visibility", "unknown key"},
+      {Role::kGateway, "[spa]\nkernel_gate = false", "spa.kernel_gate", "unknown key"},
       {Role::kClient, "[listen]", "listen", "unknown key"},
       {Role::kClient, "[log]\nlevel = \"loud\"", "log.level", "\"debug\""},
       {Role::kBroker, "[listen]\nport = 0", "listen.port", "1 to 65535"},

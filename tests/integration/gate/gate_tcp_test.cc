@@ -151,7 +151,8 @@ TEST_CASE("kernel gate: no scan gets an answer", "[gate][tcp]") {
   const Listener listener(*gate, GENERATE(GateSocket::kTcpSyn, GateSocket::kTcpIp));
   const Family family = GENERATE(Family::kV4, Family::kV6);
   TcpProbe probe(family, listener.port());
-  std::uint16_t port = 40000;
+  // Below the ports that the kernel hands out: one of those is the listener's.
+  std::uint16_t port = 20000;
   // nmap's -sS -sA -sF -sN -sX -sM -sW, and every other combination.
   for (int flags = 0; flags < 64; ++flags) {
     probe.send({.from = ++port, .flags = static_cast<std::uint8_t>(flags), .options = {}, .data = {}});
@@ -185,11 +186,11 @@ TEST_CASE("kernel gate: a SYN with any octet of its frame changed is dropped", "
   for (std::size_t at = 0; at < 76; ++at) {
     ByteBuffer bad = hello;
     bad[at] ^= 0x10;
-    probe.send({.from = static_cast<std::uint16_t>(41000 + at), .options = {}, .data = bad});
+    probe.send({.from = static_cast<std::uint16_t>(21000 + at), .options = {}, .data = bad});
   }
   CHECK(probe.reply(kMoment) == 0);
   CHECK(gate->stats().count(GateVerdict::kSyn) == 0);
-  probe.send({.from = 42000, .options = {}, .data = hello});
+  probe.send({.from = 22000, .options = {}, .data = hello});
   CHECK(probe.reply(kPatience) == (kSyn | kAck));
 }
 
@@ -201,9 +202,9 @@ TEST_CASE("kernel gate: a SYN with a hello is answered behind IP and TCP options
   const Listener listener(*gate, GateSocket::kTcpSyn);
   const ByteBuffer no_operations(8, 1);
   TcpProbe probe(Family::kV4, listener.port(), no_operations);
-  probe.send({.from = 42001, .options = {2, 4, 5, 0xb4, 1, 3, 3, 7}, .data = site.tcp_hello()});
+  probe.send({.from = 22001, .options = {2, 4, 5, 0xb4, 1, 3, 3, 7}, .data = site.tcp_hello()});
   CHECK(probe.reply(kPatience) == (kSyn | kAck));
-  probe.send({.from = 42002, .options = {2, 4, 5, 0xb4}, .data = {}});
+  probe.send({.from = 22002, .options = {2, 4, 5, 0xb4}, .data = {}});
   CHECK(probe.reply(kMoment) == 0);
 }
 
@@ -214,8 +215,8 @@ TEST_CASE("kernel gate: a bad checksum opens nothing", "[gate][tcp]") {
   GatedSite site(*gate);
   const Listener listener(*gate, GateSocket::kTcpSyn);
   TcpProbe probe(Family::kV4, listener.port());
-  probe.send({.from = 42003, .options = {}, .data = site.tcp_hello(), .bad_checksum = true});
-  probe.send({.from = 42004, .options = {}, .data = {}, .bad_checksum = true});
+  probe.send({.from = 22003, .options = {}, .data = site.tcp_hello(), .bad_checksum = true});
+  probe.send({.from = 22004, .options = {}, .data = {}, .bad_checksum = true});
   CHECK(probe.reply(kMoment) == 0);
 }
 
@@ -227,14 +228,14 @@ TEST_CASE("kernel gate: the first (IP, port) that shows a frame owns it", "[gate
   const Listener listener(*gate, GateSocket::kTcpSyn);
   TcpProbe probe(Family::kV4, listener.port());
   const ByteBuffer hello = site.tcp_hello();
-  probe.send({.from = 43000, .options = {}, .data = hello});
+  probe.send({.from = 23000, .options = {}, .data = hello});
   REQUIRE(probe.reply(kPatience) == (kSyn | kAck));
   // The prober's own kernel refuses that connection with a RST. A thief with the same SYN gets nothing.
-  for (std::uint16_t port = 43001; port < 43050; ++port) probe.send({.from = port, .options = {}, .data = hello});
+  for (std::uint16_t port = 23001; port < 23050; ++port) probe.send({.from = port, .options = {}, .data = hello});
   CHECK(probe.reply(kMoment) == 0);
   CHECK(gate->stats().count(GateVerdict::kCopy) == 49);
   // The owner again, with and without its data: a SYN is retransmitted without.
-  probe.send({.from = 43000, .options = {}, .data = {}});
+  probe.send({.from = 23000, .options = {}, .data = {}});
   CHECK(probe.reply(kPatience) == (kSyn | kAck));
 }
 
@@ -271,13 +272,13 @@ TEST_CASE("kernel gate: late segments of a connection that has ended get no RST"
   GatedSite site(*gate);
   const Listener listener(*gate, GateSocket::kTcpSyn);
   TcpProbe probe(Family::kV4, listener.port());
-  probe.send({.from = 44000, .options = {}, .data = site.tcp_hello()});
+  probe.send({.from = 24000, .options = {}, .data = site.tcp_hello()});
   REQUIRE(probe.reply(kPatience) == (kSyn | kAck));
   std::this_thread::sleep_for(250ms);
   while (probe.reply(1) != 0) {
   }
-  probe.send({.from = 44000, .flags = kAck, .options = {}, .data = {}});
-  probe.send({.from = 44000, .flags = kFin | kAck, .options = {}, .data = {}});
+  probe.send({.from = 24000, .flags = kAck, .options = {}, .data = {}});
+  probe.send({.from = 24000, .flags = kFin | kAck, .options = {}, .data = {}});
   CHECK(probe.reply(kMoment) == 0);
 }
 
@@ -294,21 +295,21 @@ TEST_CASE("kernel gate: a source that is allowed may send so many SYNs, for so l
     probe.send({.from = port, .options = {}, .data = {}});
     return probe.reply(kMoment) == (kSyn | kAck);
   };
-  CHECK_FALSE(opens(45000));
+  CHECK_FALSE(opens(25000));
   gate->allow_source(self);
-  CHECK(opens(45001));
-  CHECK(opens(45002));
-  CHECK(opens(45003));
-  CHECK_FALSE(opens(45004));
+  CHECK(opens(25001));
+  CHECK(opens(25002));
+  CHECK(opens(25003));
+  CHECK_FALSE(opens(25004));
   gate->allow_source(self);
-  CHECK(opens(45005));
+  CHECK(opens(25005));
   gate->forget_source(self);
-  CHECK_FALSE(opens(45006));
+  CHECK_FALSE(opens(25006));
   gate->allow_source(self);
   std::this_thread::sleep_for(350ms);
-  CHECK_FALSE(opens(45007));
+  CHECK_FALSE(opens(25007));
   gate->allow_source(*IpAddress::parse("192.0.2.1"));
-  CHECK_FALSE(opens(45008));
+  CHECK_FALSE(opens(25008));
   CHECK(gate->stats().count(GateVerdict::kSource) == 4);
 }
 
@@ -331,7 +332,7 @@ TEST_CASE("kernel gate: the SYNs of one device are counted", "[gate][tcp]") {
   const Listener listener(*gate, GateSocket::kTcpSyn);
   TcpProbe probe(Family::kV4, listener.port());
   for (std::uint16_t i = 0; i < 60; ++i) {
-    probe.send({.from = static_cast<std::uint16_t>(46000 + i), .options = {}, .data = site.tcp_hello()});
+    probe.send({.from = static_cast<std::uint16_t>(26000 + i), .options = {}, .data = site.tcp_hello()});
   }
   const KernelGateStats stats = gate->stats();
   CHECK(stats.count(GateVerdict::kSyn) >= 4);

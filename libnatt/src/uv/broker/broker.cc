@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/uv/broker.h>
 
-#include <map>
-
 #include <natt/errc.h>
 #include <natt/signal_admission.h>
 #include <natt/uv/signal_server.h>
 
-#include "src/uv/broker/broker_site.h"
+#include "src/uv/broker/broker_sites.h"
 #include "src/uv/broker/broker_udp.h"
+#include "src/uv/broker/online_devices.h"
+#include "src/uv/broker/relay_issuer.h"
 #include "src/uv/broker/session_table.h"
 #include "src/uv/broker/stun_issuer.h"
 #include "src/uv/broker/tcp_door.h"
@@ -25,16 +25,13 @@ StunServerOptions stun_options(const BrokerOptions& options, const StunTransacti
   return stun;
 }
 
-RefusalReason refusal_of(const Error& error) {
-  return error.code == make_error_code(Errc::kLimit) ? RefusalReason::kQuota : RefusalReason::kInvalid;
-}
-
 }  // namespace
 
 // Whom a candidate list may name is decided by where this broker's STUN saw the device.
 class Broker::Impl final : public SignalServer::Listener,
                            public KnockListener,
                            public Timer::Listener,
+                           public BrokerSites::Listener,
                            public SeenAddresses {
  public:
   Impl(uv_loop_s& loop, BrokerOptions options, Random& random)
@@ -44,14 +41,14 @@ class Broker::Impl final : public SignalServer::Listener,
         stun_(stun_options(options_, stun_key_)),
         issuer_(stun_, stun_key_, random),
         relay_(options_.relay, options_.relay_key, random),
+        sites_(loop, options_.log, options_.retired_keys, *this),
         admission_({.port = options_.port, .log = options_.log}, verifiers_, grants_, random),
         door_(admission_, grants_, options_.gate, options_.log),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
+        relay_issuer_(relay_, hub_, sites_, online_),
         timer_(loop, *this) {}
 
   [[nodiscard]] Result<void> open(uv_loop_s& loop);
-  [[nodiscard]] Result<RosterChange> update_roster(Instant now, const std::string& site, const SignedRoster& documents);
-  void load_roster(const std::string& site, RosterJob job);
   [[nodiscard]] Result<void> update_keys(Instant now, const std::string& site, const Credentials& credentials,
                                          std::vector<spa::KeyPair> spa_keys);
   void drain(Instant now, std::chrono::milliseconds within);
@@ -61,11 +58,11 @@ class Broker::Impl final : public SignalServer::Listener,
   void on_knock_missing(Instant now, const KnockMissing& missing) override { door_.handle_knock_missing(now, missing); }
   void on_relay_join(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) override;
   void on_timer(Instant now) override;
+  void on_roster_changed(Instant now, const BrokerSite& site, const RosterChange& change) override;
   [[nodiscard]] std::vector<IpAddress> seen_addresses(Instant now, const Identity& device) const override {
     return stun_.seen_addresses(now, device);
   }
 
-  [[nodiscard]] const BrokerSite* find_site(const std::string& name) const;
   [[nodiscard]] BrokerSiteState state_of(const BrokerSite& site, WallTime wall_now) const;
 
   BrokerOptions options_;
@@ -75,77 +72,73 @@ class Broker::Impl final : public SignalServer::Listener,
   StunIssuer issuer_;
   RelayServer relay_;
   spa::VerifierGroup verifiers_;
-  std::map<std::string, std::unique_ptr<BrokerSite>> sites_;
+  BrokerSites sites_;
   AddressGrants grants_;
   SignalAdmission admission_;
   TcpDoor door_;
   SignalHub hub_;
   SessionTable sessions_;
-  std::map<Identity, SocketAddress> online_;
+  OnlineDevices online_;
+  RelayIssuer relay_issuer_;
   Timer timer_;
   std::unique_ptr<BrokerUdp> udp_;
   std::unique_ptr<SignalServer> tcp_;
 
  private:
-  // Takes over what another thread prepared.
-  class SiteUpdates final : private RosterUpdater::Listener {
-   public:
-    SiteUpdates(uv_loop_s& loop, Impl& broker, BrokerSite& site)
-        : loop_(loop), broker_(broker), site_(site), updater_(loop, site.roster(), *this) {}
-    [[nodiscard]] RosterUpdater& updater() { return updater_; }
-
-   private:
-    void on_roster_prepared(Instant now, Result<PreparedRoster> prepared, const Result<void>& persisted) override;
-
-    uv_loop_s& loop_;
-    Impl& broker_;
-    BrokerSite& site_;
-    RosterUpdater updater_;
-  };
-
-  // Ends and tells what a roster that was accepted changes.
-  void handle_change(Instant now, const BrokerSite& site, const RosterChange& change);
   void on_opened(Instant now, const ChannelOpened& opened);
   void on_closed(Instant now, const ChannelClosed& closed);
-  void on_relay_requested(Instant now, const RelayRequested& request);
-  [[nodiscard]] bool restore(Instant now, RelayRenewalRequested& request);
-  void on_relay_renewal(Instant now, RelayRenewalRequested request);
   void on_stun_wanted(Instant now, const StunCredentialsWanted& wanted);
   void on_reported(Instant now, const SessionReported& reported);
   void end_device(const Identity& identity);
-  [[nodiscard]] RelayGrantMessage message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const;
-  [[nodiscard]] std::vector<SocketAddress> addresses_for(const Identity& peer) const;
+  [[nodiscard]] Result<void> open_sites();
+  [[nodiscard]] Result<void> add_site(BrokerSiteOptions material, WallTime wall_now);
+  [[nodiscard]] Result<void> open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix> dns_suffixes);
+  [[nodiscard]] Result<void> open_tcp(uv_loop_s& loop);
   void arm_timer();
-
-  std::map<std::string, std::unique_ptr<SiteUpdates>> updates_;
 };
 
 Result<void> Broker::Impl::open(uv_loop_s& loop) {
-  const WallTime wall = wall_now();
   std::vector<spa::DnsSuffix> dns_suffixes;
   if (options_.dns_suffix) dns_suffixes.push_back(*options_.dns_suffix);
+  for (const BrokerSiteOptions& site : options_.sites) dns_suffixes.push_back(spa::DnsSuffix::of_site(site.psk));
+  auto opened = open_sites();
+  if (opened) opened = open_udp(loop, std::move(dns_suffixes));
+  if (opened) opened = door_.set_policy(now(), options_.mode, options_.tcp_visibility);
+  if (opened) opened = open_tcp(loop);
+  if (opened) arm_timer();
+  return opened;
+}
+
+Result<void> Broker::Impl::open_sites() {
+  const WallTime wall = wall_now();
   for (BrokerSiteOptions& material : options_.sites) {
-    dns_suffixes.push_back(spa::DnsSuffix::of_site(material.psk));
-    auto site = BrokerSite::make(std::move(material), random_, options_.log, wall, options_.gate);
-    if (!site) return tl::unexpected(site.error());
-    verifiers_.add((*site)->verifier());
-    // Grants that were sealed before a restart are still good: not for those the roster has revoked since.
-    for (const RevokedCertificate& revoked : (*site)->roster().roster()->revoked) {
-      if ((*site)->roster().roster()->find(revoked.identity) == nullptr) relay_.revoke(revoked.identity, wall);
-    }
-    (*site)->verifier().handle_timeout(now(), wall);
-    hub_.add_site({(*site)->name(), &(*site)->tls(), &(*site)->roster()});
-    const std::string name = (*site)->name();
-    updates_.emplace(name, std::make_unique<SiteUpdates>(loop, *this, **site));
-    if (!sites_.emplace(name, std::move(*site)).second) {
-      return fail(Errc::kRefused, "site " + name + " is configured twice");
-    }
+    if (auto added = add_site(std::move(material), wall); !added) return added;
   }
   options_.sites.clear();
   if (options_.gate != nullptr) {
     options_.gate->set_stun_keys({&stun_key_, 1});
     options_.gate->flush();
   }
+  return {};
+}
+
+Result<void> Broker::Impl::add_site(BrokerSiteOptions material, WallTime wall_now) {
+  auto made = BrokerSite::make(std::move(material), random_, options_.log, wall_now, options_.gate);
+  if (!made) return tl::unexpected(made.error());
+  const auto added = sites_.add(std::move(*made));
+  if (!added) return tl::unexpected(added.error());
+  BrokerSite& site = **added;
+  verifiers_.add(site.verifier());
+  // Grants that were sealed before a restart are still good: not for those the roster has revoked since.
+  for (const RevokedCertificate& revoked : site.roster().roster()->revoked) {
+    if (site.roster().roster()->find(revoked.identity) == nullptr) relay_.revoke(revoked.identity, wall_now);
+  }
+  site.verifier().handle_timeout(now(), wall_now);
+  hub_.add_site({site.name(), &site.tls(), &site.roster()});
+  return {};
+}
+
+Result<void> Broker::Impl::open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix> dns_suffixes) {
   auto udp = BrokerUdp::open(loop,
                              {.address = options_.address,
                               .port = options_.port,
@@ -158,7 +151,10 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
                              stun_, relay_, verifiers_);
   if (!udp) return tl::unexpected(udp.error());
   udp_ = std::move(*udp);
-  if (auto set = door_.set_policy(now(), options_.mode, options_.tcp_visibility); !set) return set;
+  return {};
+}
+
+Result<void> Broker::Impl::open_tcp(uv_loop_s& loop) {
   TcpListener::Options listen{.bind = {options_.address, udp_->port()}, .adopt = options_.sockets.tcp};
   // Before it listens: there is no moment in which strangers see the port.
   const auto kind = door_.gate_socket();
@@ -167,23 +163,16 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
   if (!tcp) return tl::unexpected(tcp.error());
   tcp_ = std::move(*tcp);
   door_.set_listener(tcp_->descriptor());
-  arm_timer();
   return {};
 }
 
 void Broker::Impl::arm_timer() {
-  std::optional<Instant> deadline = earlier(sessions_.next_deadline(), issuer_.next_deadline());
-  const Instant turn = now();
-  for (const auto& [name, site] : sites_) deadline = earlier(deadline, site->next_deadline(turn));
-  timer_.arm(deadline);
+  const auto deadline = earlier(sessions_.next_deadline(), issuer_.next_deadline());
+  timer_.arm(earlier(deadline, sites_.next_deadline(now())));
 }
 
 void Broker::Impl::on_timer(Instant now) {
-  for (const auto& [name, site] : sites_) {
-    site->work(now, wall_now());
-    const std::string retired = site->take_retired_lines();
-    if (!retired.empty() && options_.retired_keys != nullptr) options_.retired_keys->on_keys_retired(name, retired);
-  }
+  sites_.work(now, wall_now());
   if (options_.gate != nullptr) options_.gate->flush();
   sessions_.handle_timeout(now);
   issuer_.handle_timeout(now);
@@ -194,8 +183,10 @@ void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
   if (const auto* opened = std::get_if<ChannelOpened>(&event)) on_opened(now, *opened);
   if (const auto* closed = std::get_if<ChannelClosed>(&event)) on_closed(now, *closed);
   if (const auto* wanted = std::get_if<StunCredentialsWanted>(&event)) on_stun_wanted(now, *wanted);
-  if (const auto* request = std::get_if<RelayRequested>(&event)) on_relay_requested(now, *request);
-  if (const auto* renewal = std::get_if<RelayRenewalRequested>(&event)) on_relay_renewal(now, *renewal);
+  if (const auto* request = std::get_if<RelayRequested>(&event)) relay_issuer_.handle_requested(now, wall_now(), *request);
+  if (const auto* renewal = std::get_if<RelayRenewalRequested>(&event)) {
+    relay_issuer_.handle_renewal(now, wall_now(), *renewal);
+  }
   if (const auto* reported = std::get_if<SessionReported>(&event)) on_reported(now, *reported);
   if (const auto* session = std::get_if<SessionOpened>(&event)) {
     sessions_.open(now, session->key, session->client, session->gateway);
@@ -217,7 +208,7 @@ void Broker::Impl::on_opened(Instant now, const ChannelOpened& opened) {
   door_.handle_opened(now, opened.identity, opened.remote.ip);
   options_.log(LogLevel::kInfo, "natt.signal.opened device=" + opened.identity.uri() +
                                     " remote=" + opened.remote.to_string());
-  online_[opened.identity] = opened.remote;
+  online_.set(opened.identity, opened.remote);
   sessions_.client_returned(opened.identity);
   arm_timer();
 }
@@ -231,18 +222,11 @@ void Broker::Impl::on_closed(Instant now, const ChannelClosed& closed) {
   arm_timer();
 }
 
-std::vector<SocketAddress> Broker::Impl::addresses_for(const Identity& peer) const {
-  const BrokerSite* site = find_site(peer.site);
-  const auto seen = online_.find(peer);
-  return site == nullptr ? std::vector<SocketAddress>{}
-                         : site->addresses_for(seen == online_.end() ? IpAddress{} : seen->second.ip);
-}
-
 void Broker::Impl::on_stun_wanted(Instant now, const StunCredentialsWanted& wanted) {
-  std::vector<SocketAddress> servers = addresses_for(wanted.identity);
+  std::vector<SocketAddress> servers = broker_addresses_for(wanted.identity, sites_, online_);
   if (servers.empty()) return;
   servers.resize(1);
-  const BrokerSite* site = find_site(wanted.identity.site);
+  const BrokerSite* site = sites_.find(wanted.identity.site);
   if (options_.dns_port != 0 && site->dns_port() != 0) servers.push_back({servers[0].ip, site->dns_port()});
   auto credentials = issuer_.issue(now, wanted.identity, std::move(servers));
   if (credentials) {
@@ -253,59 +237,9 @@ void Broker::Impl::on_stun_wanted(Instant now, const StunCredentialsWanted& want
   }
 }
 
-RelayGrantMessage Broker::Impl::message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const {
-  const auto addresses = addresses_for(end);
-  return {.session = key.session,
-          .transport = RelayTransport::kUdp,
-          .relay = addresses.empty() ? SocketAddress{} : addresses.front(),
-          .grant = std::move(grant)};
-}
-
-void Broker::Impl::on_relay_requested(Instant now, const RelayRequested& request) {
-  if (request.transport != RelayTransport::kUdp) {
-    return hub_.refuse_relay(now, request.key, request.requester, request.transport, RefusalReason::kNoRelay);
-  }
-  auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now());
-  if (!grants) {
-    return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
-  }
-  hub_.grant_relay(now, request.key, request.client,
-                   message_for(request.key, request.client, std::move(grants->client)));
-  hub_.grant_relay(now, request.key, request.gateway,
-                   message_for(request.key, request.gateway, std::move(grants->gateway)));
-}
-
-// After a restart only the sealed grant knows the session: it has to be ours, alive, of this
-// session, held by one of its ends, and both ends still in the roster.
-bool Broker::Impl::restore(Instant now, RelayRenewalRequested& request) {
-  const auto claims = relay_.open_grant(request.sealed);
-  if (!claims || claims->session != request.key.session.octets || claims->expires < wall_now()) return false;
-  const Identity& holder = claims->side == RelaySide::kClient ? claims->client : claims->gateway;
-  const BrokerSite* site = find_site(request.key.site);
-  if (holder != request.requester || site == nullptr || claims->client.site != request.key.site) return false;
-  const Roster& roster = *site->roster().roster();
-  if (roster.find(claims->client) == nullptr || roster.find(claims->gateway) == nullptr) return false;
-  request.client = claims->client;
-  request.gateway = claims->gateway;
-  hub_.restore_session(now, request.key, request.client, request.gateway);
-  return true;
-}
-
-void Broker::Impl::on_relay_renewal(Instant now, RelayRenewalRequested request) {
-  if (!request.known && !restore(now, request)) {
-    return hub_.refuse_relay(now, request.key, request.requester, request.transport, RefusalReason::kInvalid);
-  }
-  auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now());
-  if (!grants) {
-    return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
-  }
-  RelayGrant& own = request.requester == request.client ? grants->client : grants->gateway;
-  hub_.grant_relay(now, request.key, request.requester, message_for(request.key, request.requester, std::move(own)));
-}
-
 void Broker::Impl::on_reported(Instant now, const SessionReported& reported) {
   if (reported.ended) return sessions_.close_reported(reported.key, reported.client);
-  const BrokerSite* site = find_site(reported.key.site);
+  const BrokerSite* site = sites_.find(reported.key.site);
   if (site == nullptr || site->roster().roster()->find(reported.gateway) == nullptr) return;
   sessions_.report(now, {.key = reported.key, .client = reported.client, .gateway = reported.gateway,
                          .type = reported.type, .reason = reported.reason, .since = now});
@@ -326,16 +260,7 @@ void Broker::Impl::end_device(const Identity& identity) {
   if (udp_) udp_->flush();
 }
 
-Result<RosterChange> Broker::Impl::update_roster(Instant now, const std::string& site, const SignedRoster& documents) {
-  const auto found = sites_.find(site);
-  if (found == sites_.end()) return fail(Errc::kUnavailable, "site " + site + " is not served here");
-  updates_.at(site)->updater().settle();
-  auto change = found->second->update(documents);
-  if (change && change->number != 0) handle_change(now, *found->second, *change);
-  return change;
-}
-
-void Broker::Impl::handle_change(Instant now, const BrokerSite& site, const RosterChange& change) {
+void Broker::Impl::on_roster_changed(Instant now, const BrokerSite& site, const RosterChange& change) {
   options_.log(LogLevel::kInfo,
                "natt.roster.accepted site=" + site.name() + " number=" + std::to_string(change.number));
   for (const Identity& identity : change.removed) end_device(identity);
@@ -344,30 +269,13 @@ void Broker::Impl::handle_change(Instant now, const BrokerSite& site, const Rost
   arm_timer();
 }
 
-void Broker::Impl::load_roster(const std::string& site, RosterJob job) {
-  if (const auto found = updates_.find(site); found != updates_.end()) found->second->updater().start(std::move(job));
-}
-
-void Broker::Impl::SiteUpdates::on_roster_prepared(Instant now, Result<PreparedRoster> prepared,
-                                                   const Result<void>& persisted) {
-  const auto complain = [this](LogLevel level, const std::string& event, const Error& error) {
-    broker_.options_.log(level, event + " site=" + site_.name() + " reason=\"" + error.message + "\"");
-  };
-  if (!prepared) return complain(LogLevel::kWarning, "natt.roster.refused", prepared.error());
-  if (!persisted) complain(LogLevel::kError, "natt.roster.not_persisted", persisted.error());
-  std::unique_ptr<const Roster> replaced;
-  const auto change = site_.accept(std::move(*prepared), replaced);
-  if (change && change->number != 0) broker_.handle_change(now, site_, *change);
-  discard_roster(loop_, std::move(replaced));
-}
-
 Result<void> Broker::Impl::update_keys(Instant now, const std::string& site, const Credentials& credentials,
                                        std::vector<spa::KeyPair> spa_keys) {
-  const auto found = sites_.find(site);
-  if (found == sites_.end()) return fail(Errc::kUnavailable, "site " + site + " is not served here");
-  auto set = found->second->set_material(credentials, std::move(spa_keys));
+  BrokerSite* found = sites_.find(site);
+  if (found == nullptr) return fail(Errc::kUnavailable, "site " + site + " is not served here");
+  auto set = found->set_material(credentials, std::move(spa_keys));
   if (!set) return set;
-  hub_.set_site_tls(site, found->second->tls());
+  hub_.set_site_tls(site, found->tls());
   timer_.arm(now);
   return {};
 }
@@ -377,25 +285,17 @@ void Broker::Impl::drain(Instant now, std::chrono::milliseconds within) {
   tcp_->flush(now);
 }
 
-const BrokerSite* Broker::Impl::find_site(const std::string& name) const {
-  const auto found = sites_.find(name);
-  return found == sites_.end() ? nullptr : found->second.get();
-}
-
 BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now) const {
-  BrokerSiteState state{.name = site.name(),
-                        .roster_number = site.roster().number(),
-                        .roster_stale = site.roster().is_stale(wall_now),
-                        .certificate_end = site.certificate_end(),
-                        .devices_loading = site.loading(),
-                        .missing_own_key = site.missing_own_key(),
-                        .spa = site.verifier().stats(),
-                        .replay = site.replay_status()};
-  for (const auto& [identity, remote] : online_) {
-    if (identity.site != site.name()) continue;
-    ++(identity.role == Role::kGateway ? state.gateways_online : state.clients_online);
-  }
-  return state;
+  return {.name = site.name(),
+          .roster_number = site.roster().number(),
+          .roster_stale = site.roster().is_stale(wall_now),
+          .gateways_online = online_.count(site.name(), Role::kGateway),
+          .clients_online = online_.count(site.name(), Role::kClient),
+          .certificate_end = site.certificate_end(),
+          .devices_loading = site.loading(),
+          .missing_own_key = site.missing_own_key(),
+          .spa = site.verifier().stats(),
+          .replay = site.replay_status()};
 }
 
 Result<std::unique_ptr<Broker>> Broker::open(uv_loop_s& loop, BrokerOptions options, Random& random) {
@@ -408,9 +308,11 @@ Broker::Broker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Broker::~Broker() = default;
 
 Result<RosterChange> Broker::update_roster(Instant now, const std::string& site, const SignedRoster& documents) {
-  return impl_->update_roster(now, site, documents);
+  return impl_->sites_.update_roster(now, site, documents);
 }
-void Broker::load_roster(const std::string& site, RosterJob job) { impl_->load_roster(site, std::move(job)); }
+void Broker::load_roster(const std::string& site, RosterJob job) {
+  impl_->sites_.load_roster(site, std::move(job));
+}
 Result<void> Broker::update_keys(Instant now, const std::string& site, const Credentials& credentials,
                                  std::vector<spa::KeyPair> spa_keys) {
   return impl_->update_keys(now, site, credentials, std::move(spa_keys));
@@ -443,31 +345,30 @@ BrokerDoorState Broker::door(Instant now) const {
 }
 
 const RetiredKeys* Broker::retired_keys(const std::string& site) const {
-  const BrokerSite* found = impl_->find_site(site);
+  const BrokerSite* found = impl_->sites_.find(site);
   return found == nullptr ? nullptr : &found->retired_keys();
 }
 
 const SignedRoster* Broker::roster(const std::string& site) const {
-  const BrokerSite* found = impl_->find_site(site);
+  const BrokerSite* found = impl_->sites_.find(site);
   return found == nullptr ? nullptr : &found->roster().documents();
 }
 
 std::vector<BrokerPeerState> Broker::peers(const std::string& site) const {
   std::vector<BrokerPeerState> peers;
-  const BrokerSite* found = impl_->find_site(site);
+  const BrokerSite* found = impl_->sites_.find(site);
   if (found == nullptr) return peers;
   for (const RosterDevice& device : found->roster().roster()->devices) {
-    const auto online = impl_->online_.find(device.identity);
-    const bool connected = online != impl_->online_.end();
-    if (device.identity.role == Role::kBroker || (device.identity.role == Role::kClient && !connected)) continue;
-    peers.push_back({device.identity, connected ? std::optional(online->second) : std::nullopt});
+    const auto remote = impl_->online_.find(device.identity);
+    if (device.identity.role == Role::kBroker || (device.identity.role == Role::kClient && !remote)) continue;
+    peers.push_back({device.identity, remote});
   }
   return peers;
 }
 
 std::vector<BrokerSiteState> Broker::sites(WallTime wall_now) const {
   std::vector<BrokerSiteState> states;
-  for (const auto& [name, site] : impl_->sites_) states.push_back(impl_->state_of(*site, wall_now));
+  for (const BrokerSite* site : impl_->sites_.list()) states.push_back(impl_->state_of(*site, wall_now));
   return states;
 }
 

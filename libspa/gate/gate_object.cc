@@ -59,7 +59,7 @@ void put(int map, const Key& key, const Value& value) {
 
 }  // namespace
 
-Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t places) {
+Result<std::unique_ptr<GateObject>> GateObject::load(const Sizes& sizes) {
   const QuietLibbpf quiet;
   const auto file = program_file();
   bpf_object_open_opts options{};
@@ -68,8 +68,11 @@ Result<std::unique_ptr<GateObject>> GateObject::load(std::size_t places) {
   bpf_object* object = bpf_object__open_mem(file.data(), file.size(), &options);
   if (object == nullptr) return unavailable(errno);
   std::unique_ptr<GateObject> loaded(new GateObject(object));
-  if (!set_size(object, "gate_hints", places)) return unavailable(EINVAL);
-  if (!set_size(object, "gate_filter", places * GATE_FILTER_BITS_PER_PLACE / 64)) return unavailable(EINVAL);
+  const std::size_t filter = sizes.places * GATE_FILTER_BITS_PER_PLACE / 64;
+  if (!set_size(object, "gate_hints", sizes.places) || !set_size(object, "gate_filter", filter) ||
+      !set_size(object, "gate_awaited", sizes.awaited)) {
+    return unavailable(EINVAL);
+  }
   if (const int error = bpf_object__load(object); error != 0) return unavailable(-error);
   if (auto found = loaded->find_descriptors(); !found) return tl::unexpected(found.error());
   return loaded;
@@ -95,8 +98,11 @@ Result<void> GateObject::find_descriptors() {
   stun_keys_ = map("gate_stun_keys");
   connection_id_keys_ = map("gate_cid_keys");
   sources_ = map("gate_sources");
+  awaited_ = map("gate_awaited");
+  answerers_ = map("gate_answerers");
   verdicts_ = map("gate_verdicts");
-  const int least = std::min({hints_, filter_, config_, masks_, stun_keys_, connection_id_keys_, sources_, verdicts_});
+  const int least = std::min({hints_, filter_, config_, masks_, stun_keys_, connection_id_keys_, sources_, awaited_,
+                              answerers_, verdicts_});
   return least < 0 ? unavailable(ENOENT) : Result<void>{};
 }
 
@@ -108,6 +114,12 @@ void GateObject::set_connection_id_key(std::uint32_t index, const gate_sip_key& 
 }
 void GateObject::set_source(const gate_address& ip, const gate_source& source) { put(sources_, ip, source); }
 void GateObject::remove_source(const gate_address& ip) { static_cast<void>(bpf_map_delete_elem(sources_, &ip)); }
+void GateObject::set_awaited(const gate_transaction& transaction, std::uint64_t expires_ns) {
+  put(awaited_, transaction, expires_ns);
+}
+void GateObject::set_answerer(const gate_endpoint& answerer, std::uint64_t expires_ns) {
+  put(answerers_, answerer, expires_ns);
+}
 
 std::array<std::uint64_t, GATE_VERDICTS> GateObject::verdicts() const {
   std::array<std::uint64_t, GATE_VERDICTS> sums{};

@@ -24,8 +24,12 @@ namespace natt::spa::gate {
 
 class GateObject {
  public:
-  // `places` of the table of hints. kUnavailable with the reason.
-  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(std::size_t places);
+  struct Sizes {
+    std::size_t places = 0;   // of the table of hints
+    std::size_t awaited = 0;  // STUN transactions
+  };
+  // kUnavailable with the reason.
+  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(const Sizes& sizes);
   ~GateObject();
   GateObject(const GateObject&) = delete;
   GateObject& operator=(const GateObject&) = delete;
@@ -40,6 +44,8 @@ class GateObject {
   void set_connection_id_key(std::uint32_t index, const gate_sip_key& key);
   void set_source(const gate_address& ip, const gate_source& source);
   void remove_source(const gate_address& ip);
+  void set_awaited(const gate_transaction& transaction, std::uint64_t expires_ns);
+  void set_answerer(const gate_endpoint& answerer, std::uint64_t expires_ns);
   // Over all processors.
   [[nodiscard]] std::array<std::uint64_t, GATE_VERDICTS> verdicts() const;
 
@@ -57,6 +63,8 @@ class GateObject {
   int stun_keys_ = -1;
   int connection_id_keys_ = -1;
   int sources_ = -1;
+  int awaited_ = -1;
+  int answerers_ = -1;
   int verdicts_ = -1;
 };
 

@@ -74,6 +74,13 @@ class LoadedGate final : public KernelGate {
   void flush() override;
   void allow_source(const IpAddress& source) override;
   void forget_source(const IpAddress& source) override { object_->remove_source(gate_ip(source)); }
+  void expect_answer(std::span<const std::uint8_t, 12> transaction, Duration lifetime) override;
+  void expect_relay(const SocketAddress& relay, Duration lifetime) override {
+    expect_from(relay, GATE_ANSWER_RELAY, lifetime);
+  }
+  void expect_dns(const SocketAddress& server, Duration lifetime) override {
+    expect_from(server, GATE_ANSWER_DNS, lifetime);
+  }
   Result<void> attach(int socket, GateSocket kind) override;
   [[nodiscard]] int program(GateSocket kind) const override { return object_->program(kind); }
   [[nodiscard]] bool complete() const override { return hints_->lost() == 0; }
@@ -81,6 +88,7 @@ class LoadedGate final : public KernelGate {
 
  private:
   void set_flag(std::uint32_t flag, bool on);
+  void expect_from(const SocketAddress& from, gate_answer kind, Duration lifetime);
 
   std::unique_ptr<GateObject> object_;
   std::unique_ptr<gate::HintTable> hints_;
@@ -131,6 +139,17 @@ void LoadedGate::allow_source(const IpAddress& source) {
                                         .reserved = 0});
 }
 
+void LoadedGate::expect_answer(std::span<const std::uint8_t, 12> transaction, Duration lifetime) {
+  gate_transaction key{};
+  std::memcpy(key.id, transaction.data(), transaction.size());
+  object_->set_awaited(key, kernel_now() + nanoseconds(lifetime));
+}
+
+void LoadedGate::expect_from(const SocketAddress& from, gate_answer kind, Duration lifetime) {
+  const gate_endpoint key{.ip = gate_ip(from.ip), .port = htons(from.port) | std::uint64_t{kind} << 32};
+  object_->set_answerer(key, kernel_now() + nanoseconds(lifetime));
+}
+
 Result<void> LoadedGate::attach(int socket, GateSocket kind) {
   const int program = object_->program(kind);
   if (::setsockopt(socket, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) != 0) {
@@ -154,7 +173,7 @@ KernelGateStats LoadedGate::stats() const {
 Result<std::unique_ptr<KernelGate>> open_kernel_gate(const KernelGateOptions& options) {
   const std::size_t keys = std::max(options.max_keys, kLeastKeys);
   const std::size_t places = gate::HintTable::places_for(kSlots * keys);
-  auto object = GateObject::load(places);
+  auto object = GateObject::load({.places = places, .awaited = std::max<std::size_t>(options.max_awaited, 1)});
   if (!object) return tl::unexpected(object.error());
   auto hints = gate::HintTable::open((*object)->hints(), (*object)->filter(), places);
   if (!hints) return tl::unexpected(hints.error());

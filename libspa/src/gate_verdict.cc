@@ -13,6 +13,7 @@ std::string_view to_string(GateVerdict verdict) {
     case GateVerdict::kSyn: return "syn";
     case GateVerdict::kSource: return "source";
     case GateVerdict::kFlow: return "flow";
+    case GateVerdict::kDnsAnswer: return "dns_answer";
     case GateVerdict::kUnchecked: return "unchecked";
     case GateVerdict::kNoShape: return "no_shape";
     case GateVerdict::kUnknownHint: return "unknown_hint";

@@ -22,8 +22,8 @@ int gate_broker_udp(struct __sk_buff *skb) {
   if (!config || size > 65535 || gate_load_head(skb, size, &head)) return gate_conclude(GATE_NO_SHAPE);
   const __u8 first = gate_first(&head);
   if (first == 22) return gate_conclude(gate_dtls_knock(config, size, &head));
-  if (first <= 3) return gate_conclude(gate_stun(skb, config, size));
-  if (first == 12) return gate_conclude(gate_relay(skb, size, 1));
+  if (first <= 3) return gate_conclude(gate_stun(skb, config, size, GATE_BROKER));
+  if (first == 12) return gate_conclude(gate_relay(skb, size, GATE_BROKER));
   return gate_conclude(GATE_NO_SHAPE);
 }
 
@@ -33,7 +33,7 @@ int gate_broker_dns(struct __sk_buff *skb) {
   const __u32 size = gate_datagram_size(skb);
   union gate_octets head = {};
   if (!config || size > 65535 || size < 20 || gate_load(skb, 0, head.b, 13)) return gate_conclude(GATE_NO_SHAPE);
-  if (head.b[0] <= 3 && head.i[1] == bpf_htonl(0x2112a442)) return gate_conclude(gate_stun(skb, config, size));
+  if (head.b[0] <= 3 && head.i[1] == bpf_htonl(0x2112a442)) return gate_conclude(gate_stun(skb, config, size, GATE_BROKER));
   return gate_conclude(gate_dns_knock(skb, config, size, &head));
 }
 
@@ -44,11 +44,14 @@ int gate_tunnel_udp(struct __sk_buff *skb) {
   struct gate_head head;
   if (!config || size > 65535 || gate_load_head(skb, size, &head)) return gate_conclude(GATE_NO_SHAPE);
   const __u8 first = gate_first(&head);
-  if (first >= 64) return gate_conclude(gate_quic(skb, config, size));
-  if (first == 22) return gate_conclude(gate_dtls_knock(config, size, &head));
-  if (first <= 3) return gate_conclude(gate_stun(skb, config, size));
-  if (first == 12) return gate_conclude(gate_relay(skb, size, 0));
-  return gate_conclude(GATE_NO_SHAPE);
+  enum gate_verdict verdict = GATE_NO_SHAPE;
+  if (first >= 64) verdict = gate_quic(skb, config, size);
+  if (first == 22) verdict = gate_dtls_knock(config, size, &head);
+  if (first <= 3) verdict = gate_stun(skb, config, size, GATE_TUNNEL);
+  if (first == 12) verdict = gate_relay(skb, size, GATE_TUNNEL);
+  /* Its first octet is any. */
+  if (verdict >= GATE_NO_SHAPE && gate_is_dns_answer(skb, size, &head)) verdict = GATE_DNS_ANSWER;
+  return gate_conclude(verdict);
 }
 
 SEC("socket")

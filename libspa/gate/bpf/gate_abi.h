@@ -14,6 +14,8 @@
 #define GATE_MAX_COPIES 65536
 #define GATE_MAX_FLOWS 65536
 #define GATE_MAX_SOURCES 65536
+/* Who was asked something by a tunnel socket, and may send what a stranger may not. A few for each broker. */
+#define GATE_MAX_ANSWERERS 4096
 
 /* Initials of one token from one source: a ClientHello of two packets, sent seven times. */
 #define GATE_MAX_INITIALS 16
@@ -32,6 +34,7 @@ enum gate_verdict {
   GATE_SYN,
   GATE_SOURCE,
   GATE_FLOW,
+  GATE_DNS_ANSWER,
   GATE_UNCHECKED,
   GATE_NO_SHAPE,
   GATE_UNKNOWN_HINT,
@@ -92,6 +95,14 @@ struct gate_source {
   __u32 syns_left;
   __u32 reserved;
 };
+
+/* A STUN transaction id, as on the wire. */
+struct gate_transaction {
+  __u32 id[3];
+};
+
+/* What an answerer may send; in the upper half of gate_endpoint.port. */
+enum gate_answer { GATE_ANSWER_RELAY = 1, GATE_ANSWER_DNS = 2 };
 
 /* A frame that came before: P, and for Initials where from. */
 struct gate_copy {

@@ -83,6 +83,22 @@ struct {
   __type(value, struct gate_source);
 } gate_sources SEC(".maps");
 
+/* STUN transactions that a tunnel socket began, to when their answers come too late. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 1); /* * */
+  __type(key, struct gate_transaction);
+  __type(value, __u64);
+} gate_awaited SEC(".maps");
+
+/* (IP, port, kind of answer) to when it is no longer taken. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, GATE_MAX_ANSWERERS);
+  __type(key, struct gate_endpoint);
+  __type(value, __u64);
+} gate_answerers SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, GATE_VERDICTS);

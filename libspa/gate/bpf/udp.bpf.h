@@ -133,16 +133,29 @@ static __always_inline enum gate_verdict gate_dns_knock(const struct __sk_buff *
   return verdict == GATE_KNOCK && gate_count_copy(frame.w[7], GATE_TR_DNS) ? GATE_COPY : verdict;
 }
 
-/* Section 4.1: four octets and their hash. */
+/* Who is there: a broker is asked (Binding requests), a tunnel's socket asks as well and takes answers. */
+enum gate_end { GATE_BROKER, GATE_TUNNEL };
+
+/* Whether we asked under this id, and not too long ago. */
+static __always_inline int gate_is_awaited(const union gate_octets *head) {
+  const struct gate_transaction key = {.id = {head->i[2], head->i[3], head->i[4]}};
+  const __u64 *expires = bpf_map_lookup_elem(&gate_awaited, &key);
+  return expires && *expires > bpf_ktime_get_ns();
+}
+
+/* Section 4.1: four octets and their hash in a request; an answer has the id of what we asked. */
 static __noinline enum gate_verdict gate_stun(const struct __sk_buff *skb, const struct gate_config *config,
-                                              __u32 size) {
+                                              __u32 size, enum gate_end end) {
   union gate_octets head = {};
-  __u64 tag;
-  if (size < 20 || gate_load(skb, 0, head.b, 12) || gate_load(skb, 12, &tag, 8)) return GATE_NO_SHAPE;
+  if (size < 20 || gate_load(skb, 0, head.b, 20)) return GATE_NO_SHAPE;
   if (head.i[1] != bpf_htonl(0x2112a442) || bpf_ntohs(head.h[1]) + 20 != size) return GATE_NO_SHAPE;
+  /* RFC 8489 section 5: Binding success and error. */
+  if (head.h[0] == bpf_htons(0x0101) || head.h[0] == bpf_htons(0x0111))
+    return end == GATE_TUNNEL && gate_is_awaited(&head) ? GATE_STUN : GATE_BAD_STUN_TAG;
+  if (head.h[0] != bpf_htons(0x0001)) return GATE_NO_SHAPE;
   if (config->flags & GATE_FLAG_ANY_STUN) return GATE_STUN;
   const __u64 last = GATE_LAST_WORD(4, GATE_LE32(head.i[2]));
-  tag = GATE_LE64(tag);
+  const __u64 tag = (__u64)GATE_LE32(head.i[4]) << 32 | GATE_LE32(head.i[3]);
   for (__u32 i = 0; i < GATE_MAX_STUN_KEYS; ++i) {
     __u32 index = i;
     if (i >= config->stun_keys) return GATE_BAD_STUN_TAG;
@@ -153,10 +166,21 @@ static __noinline enum gate_verdict gate_stun(const struct __sk_buff *skb, const
   return GATE_BAD_STUN_TAG;
 }
 
-/* Section 6.1: the size of each kind, and which of them come from a leg (to a broker) or from a relay. */
-static __always_inline enum gate_verdict gate_relay(const struct __sk_buff *skb, __u32 size, int from_leg) {
+/* Whether whoever sent this was asked for what it is, and not too long ago. */
+static __noinline int gate_answers(const struct __sk_buff *skb, enum gate_answer kind) {
+  struct gate_endpoint from;
+  if (gate_source_of(skb, &from)) return 0;
+  from.port |= (__u64)kind << 32;
+  const __u64 *expires = bpf_map_lookup_elem(&gate_answerers, &from);
+  return expires && *expires > bpf_ktime_get_ns();
+}
+
+/* Section 6.1: the size of each kind, and which of them come from a leg (to a broker) or from a relay. Relays are
+ * those that we have a leg at. */
+static __always_inline enum gate_verdict gate_relay(const struct __sk_buff *skb, __u32 size, enum gate_end end) {
   __u8 kind = 0;
   if (size < 14 || gate_load(skb, 1, &kind, 1)) return GATE_BAD_RELAY;
+  const int from_leg = end == GATE_BROKER;
   int good = 0;
   if (kind == 0) good = size > 14;
   if (from_leg && kind == 1) good = size > 46 && size <= 46 + 320;
@@ -164,7 +188,16 @@ static __always_inline enum gate_verdict gate_relay(const struct __sk_buff *skb,
   if (!from_leg && kind == 2) good = size == 46;
   if (!from_leg && kind == 4) good = size == 39;
   if (!from_leg && kind == 7) good = size == 31;
+  if (good && !from_leg) good = gate_answers(skb, GATE_ANSWER_RELAY);
   return good ? GATE_RELAY : GATE_BAD_RELAY;
+}
+
+/* RFC 1035 section 4.1.1: an answer (QR), to one question at most, from where a knock over DNS went. Brokers give none:
+ * who does stands in the way. */
+static __always_inline int gate_is_dns_answer(const struct __sk_buff *skb, __u32 size, const struct gate_head *head) {
+  const __u8 *octets = (const __u8 *)head->q + GATE_HEAD_AT;
+  if (size < 12 || !(octets[2] & 0x80) || octets[4] || octets[5] > 1) return 0;
+  return gate_answers(skb, GATE_ANSWER_DNS);
 }
 
 /* Section 1.7: eight octets and their hash, big-endian. */

@@ -126,6 +126,16 @@ void GatedUdp::use_other_port() {
   REQUIRE(::connect(sender_, to.get(), to.length) == 0);
 }
 
+SocketAddress GatedUdp::sender_address() const {
+  sockaddr_storage bound{};
+  socklen_t length = sizeof bound;
+  REQUIRE(::getsockname(sender_, reinterpret_cast<sockaddr*>(&bound), &length) == 0);
+  if (family_ == Family::kV4) {
+    return {*IpAddress::parse("127.0.0.1"), ntohs(reinterpret_cast<sockaddr_in*>(&bound)->sin_port)};
+  }
+  return {*IpAddress::parse("::1"), ntohs(reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port)};
+}
+
 GateVerdict GatedUdp::verdict(ByteView datagram) {
   const KernelGateStats before = gate_.stats();
   REQUIRE(::send(sender_, datagram.data(), datagram.size(), 0) == static_cast<ssize_t>(datagram.size()));

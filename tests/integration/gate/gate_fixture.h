@@ -88,6 +88,8 @@ class GatedUdp {
   void send_train(ByteView bytes, std::uint16_t segment);
   [[nodiscard]] std::optional<ByteBuffer> receive(int patience_ms);
   [[nodiscard]] int sender() const { return sender_; }
+  // As the gate sees it.
+  [[nodiscard]] SocketAddress sender_address() const;
   [[nodiscard]] int receiver() const { return receiver_; }
 
  private:

@@ -325,6 +325,7 @@ TEST_CASE("kernel gate: relay frames pass in the sizes and directions of their k
   const Loopback network;
   GatedUdp broker(*gate, GateSocket::kBrokerUdp);
   GatedUdp tunnel(*gate, GateSocket::kTunnelUdp);
+  gate->expect_relay(tunnel.sender_address(), std::chrono::minutes(1));
   for (int kind = 0; kind < 16; ++kind) {
     for (const std::size_t size : {14u, 15u, 30u, 31u, 32u, 38u, 39u, 40u, 45u, 46u, 47u, 48u, 366u, 367u, 1400u}) {
       const ByteBuffer frame = relay_frame(static_cast<std::uint8_t>(kind), size);

@@ -49,24 +49,25 @@ enum class GateVerdict : std::uint8_t {
   kKnock,         // passed: hint and P right
   kInitial,       // passed: the token's hint and P right
   kConnectionId,  // passed: a connection id of ours
-  kStun,          // passed: the transaction id has the tag of one of the keys
-  kRelay,         // passed: shaped as a relay frame that this end takes
+  kStun,          // passed: a request whose transaction id has the tag of one of the keys, an answer that is expected
+  kRelay,         // passed: shaped as a relay frame that this end takes, and at kTunnelUdp from a relay that is expected
   kSyn,           // passed: SYN with a frame
   kSource,        // passed: SYN from a source that is allowed
   kFlow,          // passed: further packet of a connection whose SYN has passed
+  kDnsAnswer,     // passed: a DNS answer that is expected
   kUnchecked,     // passed: a knock's shape with an unknown hint, while not every key fits (see complete())
   kNoShape,       // dropped: nothing that this socket takes
   kUnknownHint,   // dropped: knock, Initial or SYN of a stranger
   kBadPrefilter,  // dropped: the hint is known, P is not
   kCopy,          // dropped: a frame that came before, or whose P another (IP, port) has shown on TCP
   kForeignId,     // dropped: QUIC with a connection id that is not ours
-  kBadStunTag,    // dropped: STUN with a transaction id that is not ours
+  kBadStunTag,    // dropped: STUN with a transaction id that is not ours, an answer that nobody asked for
   kBadRelay,      // dropped: first octet of a relay frame, but none that this end takes
   kBareSyn,       // dropped: SYN without a frame, from no source that is allowed
   kSynBudget,     // dropped: more SYNs of one device than it may send
   kStray,         // dropped: no SYN, and no connection known: ACK, FIN, Xmas and null scans
 };
-inline constexpr std::size_t kGateVerdictCount = 19;
+inline constexpr std::size_t kGateVerdictCount = 20;
 [[nodiscard]] std::string_view to_string(GateVerdict verdict);  // "knock", ... : stable names for metrics
 [[nodiscard]] constexpr bool passes(GateVerdict verdict) { return verdict < GateVerdict::kNoShape; }
 
@@ -81,6 +82,8 @@ struct KernelGateOptions {
   std::uint32_t syns_per_source = 8;
   // How long a SYN that passed makes its (IP, port) pass: the handshake, and the wait for accept().
   Duration flow_lifetime = std::chrono::seconds(10);
+  // Of a gateway: STUN transactions that expect_answer remembers; then the oldest go. 90 octets each, taken at once.
+  std::size_t max_awaited = 1024;
 };
 
 struct KernelGateStats {
@@ -95,7 +98,7 @@ class KernelGate {
  public:
   // Each costs every knock-shaped packet a hash, so this is small.
   static constexpr std::size_t kMaxVerifiers = 16;
-  // A broker's own, or a gateway's own and one for each of its brokers; the oldest two of a broker overlap.
+  // What requests are made under: a broker's or a gateway's own, the current one and those before.
   static constexpr std::size_t kMaxStunKeys = 16;
   static constexpr std::size_t kMaxConnectionIdKeys = 2;
 
@@ -120,6 +123,15 @@ class KernelGate {
   virtual void allow_source(const IpAddress& source) = 0;
   // Its first connection has proved itself (or the device closed): no further SYN passes for it.
   virtual void forget_source(const IpAddress& source) = 0;
+
+  // At kTunnelUdp no answer passes that was not asked for. To be called with each packet that asks, before it is sent:
+  // one system call. Calling again prolongs.
+  // A STUN request: an answer with this transaction id passes for so long.
+  virtual void expect_answer(std::span<const std::uint8_t, 12> transaction, Duration lifetime) = 0;
+  // A frame for a relay: relay frames from exactly there pass for so long.
+  virtual void expect_relay(const SocketAddress& relay, Duration lifetime) = 0;
+  // A knock over DNS: whoever answers in the broker's place is heard for so long.
+  virtual void expect_dns(const SocketAddress& server, Duration lifetime) = 0;
 
   // Replaces the filter of a socket. The socket keeps it when the gate is gone.
   [[nodiscard]] virtual Result<void> attach(int socket, GateSocket kind) = 0;

@@ -179,6 +179,11 @@ std::optional<Grant> Verifier::verify_initial(Instant now, WallTime wall_now, co
   return core_->judge({now, core_->steady(now, wall_now), initial.token, context, source.ip, core_->hash_initial(initial, source)}, *lookup);
 }
 
+bool Verifier::plausible_initial(Instant now, const QuicInitial& initial, const SocketAddress& source) {
+  const auto lookup = core_->look_up(Transport::kQuicToken, initial.token);
+  return lookup && core_->is_new_or_repeat(now, *lookup, core_->hash_initial(initial, source));
+}
+
 bool Verifier::restore(WallTime wall_now, const ReplayRecord& record) { return core_->restore(wall_now, record); }
 
 void Verifier::handle_timeout(Instant now, WallTime wall_now) { core_->handle_timeout(now, wall_now); }

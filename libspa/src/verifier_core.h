@@ -65,6 +65,8 @@ class Verifier::Core {
                     std::span<std::optional<Grant>> grants);
   // Everything after it.
   std::optional<Grant> judge(const Arrival& arrival, const Lookup& lookup);
+  // For Initials: not seen before, or seen with this hash of source and connection ids. Counts a drop.
+  [[nodiscard]] bool is_new_or_repeat(Instant now, const Lookup& lookup, std::uint64_t initial);
   [[nodiscard]] std::uint64_t hash_initial(const QuicInitial& initial, const SocketAddress& source) const;
 
   bool restore(WallTime wall_now, const ReplayRecord& record);

@@ -87,6 +87,13 @@ void Verifier::Core::verify_piece(Instant now, WallTime wall_now, std::span<cons
   }
 }
 
+bool Verifier::Core::is_new_or_repeat(Instant now, const Lookup& lookup, std::uint64_t initial) {
+  if (!replays_[lookup.hit.table].contains(lookup.fingerprint)) return true;
+  if (verdicts_.find(now, lookup.fingerprint ^ initial)) return true;
+  drop(DropReason::kReplayed);
+  return false;
+}
+
 // A nonce that is known: for an Initial from the same source a retransmission, otherwise a replay.
 std::optional<Grant> Verifier::Core::admit_repeat(const Candidate& candidate) {
   if (candidate.arrival.initial) {

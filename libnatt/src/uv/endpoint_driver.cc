@@ -71,14 +71,14 @@ void EndpointDriver::handle_datagram(Instant now, const ReceivedTrain& train, By
   }
   const auto packet = endpoint_.handle_datagram(now, wall_now() + clock_offset_, train.from, train.local, datagram);
   if (!packet) return;
-  const auto path = path_of(*packet);
+  const auto path = path_of(now, train.from, *packet);
   if (!path) return;
   listener_.on_tunnel_packet(now, *path, train.ecn, packet->bytes);
 }
 
-std::optional<PathId> EndpointDriver::path_of(const TunnelPacket& packet) {
+std::optional<PathId> EndpointDriver::path_of(Instant now, const SocketAddress& from, const TunnelPacket& packet) {
   if (const auto known = endpoint_.path_of(packet.route)) return known;
-  return listener_.admits_new_path(packet.bytes) ? endpoint_.create_path(packet.route) : std::nullopt;
+  return listener_.admits_new_path(now, from, packet.bytes) ? endpoint_.create_path(packet.route) : std::nullopt;
 }
 
 void EndpointDriver::on_receive_done(Instant now) {

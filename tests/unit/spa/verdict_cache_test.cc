@@ -22,6 +22,10 @@ struct QuicSite : OneClientSite {
   [[nodiscard]] std::optional<spa::Grant> initial() {
     return broker_verifier->verify_initial(now, wall, {spa::kQuicVersion1, dcid, scid, token}, from);
   }
+  // Whether it may cost anything before the whole verdict.
+  [[nodiscard]] bool plausible() {
+    return broker_verifier->plausible_initial(now, {spa::kQuicVersion1, dcid, scid, token}, from);
+  }
 };
 
 }  // namespace
@@ -99,4 +103,43 @@ TEST_CASE("spa verdict cache: an Initial refused for its budget is not cached", 
   site.advance(seconds(5));
   CHECK_FALSE(site.initial());
   CHECK(site.dropped(DropReason::kReplayed) == 1);
+}
+
+TEST_CASE("spa verdict cache: only a fresh Initial or its repeat from the same source is plausible",
+          "[spa][verdict_cache]") {
+  QuicSite site;
+  CHECK(site.plausible());
+  CHECK(site.broker_verifier->stats().granted == 0);
+  REQUIRE(site.initial());
+  CHECK(site.plausible());
+  const SocketAddress own = site.from;
+
+  SECTION("copies from a thousand sources are not, the owner's repeat is") {
+    for (std::uint16_t i = 0; i < 1000; ++i) {
+      site.from = {IpAddress::v4({203, 0, 113, static_cast<std::uint8_t>(i % 250)}), static_cast<std::uint16_t>(2000 + i)};
+      REQUIRE_FALSE(site.plausible());
+    }
+    CHECK(site.dropped(DropReason::kReplayed) == 1000);
+    site.from = own;
+    CHECK(site.plausible());
+  }
+  SECTION("the token on another connection is not") {
+    site.dcid[0] ^= 1;
+    CHECK_FALSE(site.plausible());
+  }
+  SECTION("a repeat is not when the verdict has ended") {
+    site.advance(spa::Verifier::kVerdictLifetime);
+    CHECK_FALSE(site.plausible());
+    CHECK(site.dropped(DropReason::kReplayed) == 1);
+  }
+  SECTION("nothing of a revoked device is") {
+    site.broker_verifier->remove_device(site.alice);
+    CHECK_FALSE(site.plausible());
+    CHECK(site.dropped(DropReason::kUnknownHint) == 1);
+  }
+  SECTION("damage is not") {
+    site.token.back() ^= 1;
+    CHECK_FALSE(site.plausible());
+    CHECK(site.dropped(DropReason::kBadPrefilter) == 1);
+  }
 }

@@ -34,8 +34,8 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
    public:
     virtual ~Listener() = default;
     // Whether a packet from a path never seen may make one: it carries a connection id of ours, or an Initial that
-    // the verifier would open. Has to be cheap, and false for what strangers can make.
-    [[nodiscard]] virtual bool admits_new_path(ByteView packet) = 0;
+    // the verifier would open. Has to be cheap, and false for what strangers can make. `from` sent it, or the relay.
+    [[nodiscard]] virtual bool admits_new_path(Instant now, const SocketAddress& from, ByteView packet) = 0;
     virtual void on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) = 0;
     // A datagram shaped like a knock (first octet 22).
     virtual void on_knock(Instant now, const SocketAddress& from, ByteView datagram) = 0;
@@ -86,7 +86,7 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   void on_writable(Instant now) override;
   void on_timer(Instant now) override;
   void handle_datagram(Instant now, const ReceivedTrain& train, ByteView datagram);
-  [[nodiscard]] std::optional<PathId> path_of(const TunnelPacket& packet);
+  [[nodiscard]] std::optional<PathId> path_of(Instant now, const SocketAddress& from, const TunnelPacket& packet);
   void listen_to_mutes(const ReceivedTrain& train);
   void refresh_addresses(Instant now);
 

@@ -226,6 +226,9 @@ class Verifier {
   // kVerdictLifetime while a copy from elsewhere is a replay.
   [[nodiscard]] std::optional<Grant> verify_initial(Instant now, WallTime wall_now, const QuicInitial& initial,
                                                     const SocketAddress& source);
+  // Whether an Initial would reach the AEAD, or is a repeat that would be granted again: false for a copy from elsewhere
+  // of an Initial that was granted. For what is to be done before the whole verdict. Counts a drop.
+  [[nodiscard]] bool plausible_initial(Instant now, const QuicInitial& initial, const SocketAddress& source);
   // A client gives up a handshake after 10 s (RFC 9000 section 10.1 with our idle timeout); repeats stop then.
   static constexpr Duration kVerdictLifetime = std::chrono::seconds(15);
 

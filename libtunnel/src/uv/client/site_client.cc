@@ -32,7 +32,8 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
                                         const Authority& target);
   void flush(Instant now);
 
-  bool admits_new_path(ByteView) override { return false; }  // gateways do not move; clients do
+  // Gateways do not move; clients do.
+  bool admits_new_path(Instant, const SocketAddress&, ByteView) override { return false; }
   void on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) override;
   void on_knock(Instant, const SocketAddress&, ByteView) override {}
   void on_endpoint_event(Instant now, const EndpointEvent& event) override;

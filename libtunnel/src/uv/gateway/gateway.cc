@@ -38,7 +38,9 @@ class Gateway::Impl final : public EndpointDriver::Listener,
   void register_everywhere(Instant now);
   [[nodiscard]] GatewayConnection describe(ConnectionId id) const;
 
-  bool admits_new_path(ByteView packet) override { return gate_ && gate_->may_create_path(packet); }
+  bool admits_new_path(Instant now, const SocketAddress& from, ByteView packet) override {
+    return gate_ && gate_->may_create_path(now, from, packet);
+  }
   void on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) override;
   void on_knock(Instant now, const SocketAddress& from, ByteView datagram) override;
   void on_endpoint_event(Instant now, const EndpointEvent& event) override;

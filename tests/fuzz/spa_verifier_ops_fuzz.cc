@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Structured: the input chooses operations on a verifier with four devices, in virtual
-// time: knock, replay, damage, let time pass, set the clock, enroll, renew, revoke; and, in
-// inputs of an odd size, on its journal: restart, stay away, lose or spoil the file.
-// Invariants: no frame is granted twice (but for retransmitted Initials), nothing is
-// granted to a device that is not enrolled, and a damaged frame is never granted.
+// time: knock over UDP, over DNS in letters of any case and with an Initial, replay, damage,
+// move to another carrier or connection, let time pass, set the clock, enroll, renew,
+// revoke; and, in inputs of an odd size, on its journal: restart, stay away, lose or spoil
+// the file. Invariants: no frame is granted twice (but for Initials repeated from their own
+// source), nothing is granted to a device that is not enrolled, a damaged or moved frame is
+// never granted, and what is granted was plausible.
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <set>
 
+#include <natt/spa/dns_carrier.h>
 #include <natt/spa/knocker.h>
 #include <natt/spa/mapped_journal.h>
 #include <natt/spa/udp_carrier.h>
@@ -22,6 +27,14 @@ namespace {
 
 constexpr std::size_t kDevices = 4;
 const Identity kBroker{"hq", Role::kBroker, "b1"};
+
+// A frame as it was sent; connection ids for Initials only.
+struct Sent {
+  Frame frame{};
+  Transport transport = Transport::kUdp;
+  std::array<std::uint8_t, 8> dcid{};
+  std::uint16_t from = 0;
+};
 
 struct World {
   test::SeededRandom random{1};
@@ -40,8 +53,9 @@ struct World {
   std::vector<std::unique_ptr<Knocker>> knockers;
   std::unique_ptr<Verifier> verifier;
   std::array<bool, kDevices> enrolled{};
-  std::vector<Frame> sent;
+  std::vector<Sent> sent;
   std::set<Frame> granted;
+  std::map<Frame, std::uint16_t> owners;  // where an Initial was granted first
 
   static Identity device(std::size_t i) {
     return {"hq", i == 3 ? Role::kGateway : Role::kClient, "d" + std::to_string(i)};
@@ -119,10 +133,29 @@ struct World {
     if (journal) journal->handle_timeout();
   }
 
-  void submit(const Frame& frame, bool damaged) {
-    const auto grant = verifier->verify(now, wall, Transport::kUdp, frame, {.port = 443});
+  static SocketAddress source(const Sent& knock) { return {IpAddress::v4({192, 0, 2, 7}), knock.from}; }
+
+  std::optional<Grant> verdict(const Sent& knock) {
+    if (knock.transport != Transport::kQuicToken) {
+      return verifier->verify(now, wall, knock.transport, knock.frame, {.port = 443});
+    }
+    const QuicInitial initial{kQuicVersion1, knock.dcid, {}, knock.frame};
+    const bool plausible = verifier->plausible_initial(now, initial, source(knock));
+    const auto grant = verifier->verify_initial(now, wall, initial, source(knock));
+    if (grant && !plausible) std::abort();
+    return grant;
+  }
+
+  void submit(const Sent& knock, bool altered) {
+    const auto grant = verdict(knock);
     if (!grant) return;
-    if (damaged || !granted.insert(frame).second) std::abort();
+    if (altered || grant->transport != knock.transport) std::abort();
+    if (grant->novelty == Novelty::kRetransmit) {
+      if (knock.transport != Transport::kQuicToken || owners[knock.frame] != knock.from) std::abort();
+    } else if (!granted.insert(knock.frame).second) {
+      std::abort();
+    }
+    owners[knock.frame] = knock.from;
     for (std::size_t i = 0; i < kDevices; ++i) {
       if (*grant->identity == device(i) && !enrolled[i]) std::abort();
     }
@@ -130,8 +163,49 @@ struct World {
 
   void knock(std::size_t i, int skew) {
     const auto datagram = knockers[i]->make_udp_knock(wall + std::chrono::seconds(skew), knockers[i]->next_knock_id());
-    sent.push_back(*parse_udp_carrier(datagram));
+    sent.push_back({*parse_udp_carrier(datagram), Transport::kUdp, {}, 0});
     submit(sent.back(), false);
+  }
+
+  // One logical knock on both ports; the query comes with its letters in another case, bit by bit of `cases`.
+  void knock_over_dns(std::size_t i, std::uint8_t cases) {
+    const KnockId id = knockers[i]->next_knock_id();
+    if (cases % 2 == 1) {
+      sent.push_back({*parse_udp_carrier(knockers[i]->make_udp_knock(wall, id)), Transport::kUdp, {}, 0});
+      submit(sent.back(), false);
+    }
+    ByteBuffer query = knockers[i]->make_dns_knock(wall, id);
+    for (std::size_t at = 12; at < 119; ++at) {
+      if ((cases >> (at % 8) & 1) != 0) query[at] = static_cast<std::uint8_t>(std::toupper(query[at]));
+    }
+    sent.push_back({*parse_dns_carrier(query, DnsSuffix()), Transport::kDns, {}, 0});
+    submit(sent.back(), false);
+  }
+
+  void initial(std::size_t i, std::uint8_t argument) {
+    Sent made{{}, Transport::kQuicToken, {}, static_cast<std::uint16_t>(1000 + argument % 4)};
+    made.dcid[0] = argument;
+    made.frame = knockers[i]->make_quic_token(wall, knockers[i]->next_knock_id(), made.dcid, {});
+    sent.push_back(made);
+    submit(made, false);
+  }
+
+  // Off to another carrier, another connection, or another source: the last is for Initials alone, whose first copy may
+  // come from anywhere.
+  void move(Sent copy, std::uint8_t how) {
+    const bool quic = copy.transport == Transport::kQuicToken;
+    switch (how % 3) {
+      case 0: copy.transport = copy.transport == Transport::kUdp ? Transport::kDns : Transport::kUdp; break;
+      case 1:
+        if (!quic) copy.transport = Transport::kQuicToken;
+        copy.dcid[7] ^= static_cast<std::uint8_t>(1 + how);
+        break;
+      default:
+        if (!quic) return;
+        copy.from = static_cast<std::uint16_t>(copy.from + 4 + how);
+        return submit(copy, false);  // and is granted as the repeat of one that came from there, or never
+    }
+    submit(copy, true);
   }
 
   void put(std::size_t i, bool renewed) {
@@ -179,12 +253,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       case 8: world.restart(std::chrono::seconds(argument % 32)); break;
       case 9: world.restart(std::chrono::seconds(argument)); break;
       case 10: world.lose(argument); break;
+      case 13: world.knock_over_dns(device, argument); break;
+      case 14: world.initial(device, argument); break;
       default:
         if (world.sent.empty()) break;
-        Frame frame = world.sent[argument % world.sent.size()];
-        const bool damaged = operation % 16 >= 12;
-        if (damaged) frame[argument % kFrameSize] ^= static_cast<std::uint8_t>(1 + operation / 16);
-        world.submit(frame, damaged);
+        Sent copy = world.sent[argument % world.sent.size()];
+        if (operation % 16 == 15) {
+          world.move(copy, static_cast<std::uint8_t>(operation / 16));
+          break;
+        }
+        const bool damaged = operation % 16 == 12;
+        if (damaged) copy.frame[argument % kFrameSize] ^= static_cast<std::uint8_t>(1 + operation / 16);
+        world.submit(copy, damaged);
     }
     while (world.verifier->poll_event()) {
     }

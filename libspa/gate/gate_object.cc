@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <natt/spa/errc.h>
@@ -46,9 +47,33 @@ tl::unexpected<Error> unavailable(int error) {
   return fail(Errc::kUnavailable, "the kernel does not take the gate's programs: " + said);
 }
 
-bool set_size(bpf_object* object, const char* name, std::size_t entries) {
-  bpf_map* map = bpf_object__find_map_by_name(object, name);
-  return map != nullptr && bpf_map__set_max_entries(map, static_cast<std::uint32_t>(entries)) == 0;
+// The maps of which every generation of a gate has its own.
+constexpr std::array<const char*, 3> kOwnMaps{"gate_hints", "gate_filter", "gate_config"};
+
+struct MapSize {
+  const char* name;
+  std::size_t entries;
+};
+
+int set_sizes(bpf_object* object, std::span<const MapSize> sizes) {
+  for (const auto& [name, entries] : sizes) {
+    bpf_map* map = bpf_object__find_map_by_name(object, name);
+    if (map == nullptr) return -ENOENT;
+    if (const int error = bpf_map__set_max_entries(map, static_cast<std::uint32_t>(entries)); error != 0) return error;
+  }
+  return 0;
+}
+
+int reuse_maps(bpf_object* object, const bpf_object* former) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    const std::string_view name = bpf_map__name(map);
+    if (std::find(kOwnMaps.begin(), kOwnMaps.end(), name) != kOwnMaps.end()) continue;
+    const bpf_map* kept = bpf_object__find_map_by_name(former, bpf_map__name(map));
+    if (kept == nullptr) return -ENOENT;
+    if (const int error = bpf_map__reuse_fd(map, bpf_map__fd(kept)); error != 0) return error;
+  }
+  return 0;
 }
 
 // Elements of these maps exist for good and writing one cannot fail; in an LRU map the oldest makes room.
@@ -59,7 +84,8 @@ void put(int map, const Key& key, const Value& value) {
 
 }  // namespace
 
-Result<std::unique_ptr<GateObject>> GateObject::load(const Sizes& sizes) {
+Result<std::unique_ptr<GateObject>> GateObject::load(std::span<const GateSocket> kinds, const Sizes& sizes,
+                                                     const GateObject* former) {
   const QuietLibbpf quiet;
   const auto file = program_file();
   bpf_object_open_opts options{};
@@ -68,14 +94,32 @@ Result<std::unique_ptr<GateObject>> GateObject::load(const Sizes& sizes) {
   bpf_object* object = bpf_object__open_mem(file.data(), file.size(), &options);
   if (object == nullptr) return unavailable(errno);
   std::unique_ptr<GateObject> loaded(new GateObject(object));
-  const std::size_t filter = sizes.places * GATE_FILTER_BITS_PER_PLACE / 64;
-  if (!set_size(object, "gate_hints", sizes.places) || !set_size(object, "gate_filter", filter) ||
-      !set_size(object, "gate_awaited", sizes.awaited)) {
-    return unavailable(EINVAL);
-  }
+  if (const int error = loaded->prepare(kinds, sizes, former); error != 0) return unavailable(-error);
   if (const int error = bpf_object__load(object); error != 0) return unavailable(-error);
   if (auto found = loaded->find_descriptors(); !found) return tl::unexpected(found.error());
   return loaded;
+}
+
+int GateObject::prepare(std::span<const GateSocket> kinds, const Sizes& sizes, const GateObject* former) {
+  for (std::size_t i = 0; i < kPrograms.size(); ++i) {
+    bpf_program* program = bpf_object__find_program_by_name(object_, kPrograms[i]);
+    if (program == nullptr) return -ENOENT;
+    // The kernel proves each program it is given: most of what opening a gate costs.
+    const bool wanted = std::find(kinds.begin(), kinds.end(), static_cast<GateSocket>(i)) != kinds.end();
+    if (const int error = bpf_program__set_autoload(program, wanted); error != 0) return error;
+  }
+  const bool tunnel = std::find(kinds.begin(), kinds.end(), GateSocket::kTunnelUdp) != kinds.end();
+  const std::array<MapSize, 8> all{{{"gate_hints", sizes.places},
+                                    {"gate_filter", sizes.places * GATE_FILTER_BITS_PER_PLACE / 64},
+                                    {"gate_copies", sizes.remembered},
+                                    {"gate_owners", sizes.remembered},
+                                    {"gate_flows", sizes.remembered},
+                                    {"gate_sources", sizes.remembered},
+                                    {"gate_awaited", tunnel ? sizes.awaited : 1},
+                                    {"gate_answerers", tunnel ? std::size_t{GATE_MAX_ANSWERERS} : 1}}};
+  if (former == nullptr) return set_sizes(object_, all);
+  const int error = reuse_maps(object_, former->object_);
+  return error != 0 ? error : set_sizes(object_, std::span(all).first(2));
 }
 
 GateObject::~GateObject() { bpf_object__close(object_); }
@@ -88,8 +132,7 @@ int GateObject::map(const char* name) const {
 Result<void> GateObject::find_descriptors() {
   for (std::size_t i = 0; i < kPrograms.size(); ++i) {
     const bpf_program* program = bpf_object__find_program_by_name(object_, kPrograms[i]);
-    programs_[i] = program == nullptr ? -1 : bpf_program__fd(program);
-    if (programs_[i] < 0) return unavailable(ENOENT);
+    programs_[i] = program == nullptr || !bpf_program__autoload(program) ? -1 : bpf_program__fd(program);
   }
   hints_ = map("gate_hints");
   filter_ = map("gate_filter");
@@ -97,12 +140,13 @@ Result<void> GateObject::find_descriptors() {
   masks_ = map("gate_masks");
   stun_keys_ = map("gate_stun_keys");
   connection_id_keys_ = map("gate_cid_keys");
+  suffixes_ = map("gate_suffixes");
   sources_ = map("gate_sources");
   awaited_ = map("gate_awaited");
   answerers_ = map("gate_answerers");
   verdicts_ = map("gate_verdicts");
-  const int least = std::min({hints_, filter_, config_, masks_, stun_keys_, connection_id_keys_, sources_, awaited_,
-                              answerers_, verdicts_});
+  const int least = std::min({hints_, filter_, config_, masks_, stun_keys_, connection_id_keys_, suffixes_, sources_,
+                              awaited_, answerers_, verdicts_});
   return least < 0 ? unavailable(ENOENT) : Result<void>{};
 }
 
@@ -112,6 +156,7 @@ void GateObject::set_stun_key(std::uint32_t index, const gate_sip_key& key) { pu
 void GateObject::set_connection_id_key(std::uint32_t index, const gate_sip_key& key) {
   put(connection_id_keys_, index, key);
 }
+void GateObject::set_suffix(std::uint32_t index, const gate_suffix& suffix) { put(suffixes_, index, suffix); }
 void GateObject::set_source(const gate_address& ip, const gate_source& source) { put(sources_, ip, source); }
 void GateObject::remove_source(const gate_address& ip) { static_cast<void>(bpf_map_delete_elem(sources_, &ip)); }
 void GateObject::set_awaited(const gate_transaction& transaction, std::uint64_t expires_ns) {

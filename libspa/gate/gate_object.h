@@ -25,15 +25,19 @@ namespace natt::spa::gate {
 class GateObject {
  public:
   struct Sizes {
-    std::size_t places = 0;   // of the table of hints
-    std::size_t awaited = 0;  // STUN transactions
+    std::size_t places = 0;      // of the table of hints
+    std::size_t remembered = 0;  // of each of the LRU maps: frames, connections and sources of the last seconds
+    std::size_t awaited = 0;     // STUN transactions
   };
-  // kUnavailable with the reason.
-  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(const Sizes& sizes);
+  // Programs for these kinds of sockets. With a former object its maps live on in this one, apart from the table of
+  // hints and the settings. kUnavailable with the reason.
+  [[nodiscard]] static Result<std::unique_ptr<GateObject>> load(std::span<const GateSocket> kinds, const Sizes& sizes,
+                                                                const GateObject* former);
   ~GateObject();
   GateObject(const GateObject&) = delete;
   GateObject& operator=(const GateObject&) = delete;
 
+  // -1 when it was not asked for.
   [[nodiscard]] int program(GateSocket kind) const { return programs_[static_cast<std::size_t>(kind)]; }
   [[nodiscard]] int hints() const { return hints_; }
   [[nodiscard]] int filter() const { return filter_; }
@@ -42,6 +46,7 @@ class GateObject {
   void set_mask(std::uint32_t index, const gate_sip_key& key);
   void set_stun_key(std::uint32_t index, const gate_sip_key& key);
   void set_connection_id_key(std::uint32_t index, const gate_sip_key& key);
+  void set_suffix(std::uint32_t index, const gate_suffix& suffix);
   void set_source(const gate_address& ip, const gate_source& source);
   void remove_source(const gate_address& ip);
   void set_awaited(const gate_transaction& transaction, std::uint64_t expires_ns);
@@ -51,6 +56,8 @@ class GateObject {
 
  private:
   explicit GateObject(bpf_object* object) : object_(object) {}
+  // libbpf's own sentence is not for us: 0, or a negative errno.
+  [[nodiscard]] int prepare(std::span<const GateSocket> kinds, const Sizes& sizes, const GateObject* former);
   [[nodiscard]] Result<void> find_descriptors();
   [[nodiscard]] int map(const char* name) const;
 
@@ -62,6 +69,7 @@ class GateObject {
   int masks_ = -1;
   int stun_keys_ = -1;
   int connection_id_keys_ = -1;
+  int suffixes_ = -1;
   int sources_ = -1;
   int awaited_ = -1;
   int answerers_ = -1;

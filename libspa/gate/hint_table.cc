@@ -53,7 +53,7 @@ void set_contents(gate_hint& place, const gate_hint& contents) {
 
 }  // namespace
 
-std::size_t HintTable::places_for(std::size_t hints) { return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 2)); }
+std::size_t HintTable::places_for(std::size_t hints) { return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 3)); }
 
 Result<std::unique_ptr<HintTable>> HintTable::open(int hints, int filter, std::size_t places) {
   const std::size_t words = places * GATE_FILTER_BITS_PER_PLACE / 64;
@@ -69,9 +69,26 @@ Result<std::unique_ptr<HintTable>> HintTable::open(int hints, int filter, std::s
       new HintTable({static_cast<gate_hint*>(table), places}, {static_cast<std::uint64_t*>(bits), words}));
 }
 
-HintTable::~HintTable() {
+HintTable::~HintTable() { unmap(); }
+
+void HintTable::unmap() {
   ::munmap(places_.data(), places_.size_bytes());
   ::munmap(filter_.data(), filter_.size_bytes());
+}
+
+// Packets of this moment still go by the former arrays: they are as good until they are given up.
+Result<void> HintTable::move_to(int hints, int filter, std::size_t places) {
+  auto larger = open(hints, filter, places);
+  if (!larger) return tl::unexpected(larger.error());
+  HintTable& to = **larger;
+  for (const gate_hint& from : places_) {
+    if (from.hint == kEmpty) continue;
+    if (gate_hint* place = to.place_for(from.hint)) to.write(*place, from.hint, from);
+  }
+  std::swap(places_, to.places_);
+  std::swap(filter_, to.filter_);
+  size_ = to.size_;
+  return {};
 }
 
 std::size_t HintTable::home(std::uint64_t hint) const { return low_bits(hint) & mask(); }
@@ -103,20 +120,30 @@ void HintTable::add(HintGroup& group, const Hint& hint, std::span<const std::uin
 
 bool HintTable::put(const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key) {
   const std::uint64_t value = number(hint);
-  if (value == kEmpty || 4 * size_ >= 3 * places_.size()) return false;
-  std::size_t at = home(value);
+  if (value == kEmpty) return false;
+  gate_hint* place = place_for(value);
+  if (place == nullptr && room_ != nullptr && room_->make_room()) place = place_for(value);
+  if (place == nullptr) return false;
+  gate_hint contents{};
+  std::memcpy(&contents.prefilter, prefilter_key.data(), prefilter_key.size());
+  write(*place, value, contents);
+  return true;
+}
+
+gate_hint* HintTable::place_for(std::uint64_t hint) {
+  if (is_full()) return nullptr;
+  std::size_t at = home(hint);
   for (std::size_t i = 0; i < GATE_PROBES; ++i, at = next(at)) {
-    gate_hint& place = places_[at];
-    if (place.hint != kEmpty && place.hint != value) continue;
-    if (place.hint == kEmpty) ++size_;
-    gate_hint contents{};
-    std::memcpy(&contents.prefilter, prefilter_key.data(), prefilter_key.size());
-    set_contents(place, contents);
-    publish(place, value);
-    set_bit(value);
-    return true;
+    if (places_[at].hint == kEmpty || places_[at].hint == hint) return &places_[at];
   }
-  return false;
+  return nullptr;
+}
+
+void HintTable::write(gate_hint& place, std::uint64_t hint, const gate_hint& contents) {
+  if (place.hint == kEmpty) ++size_;
+  set_contents(place, contents);
+  publish(place, hint);
+  set_bit(hint);
 }
 
 void HintTable::remove(const Hint& hint) {

@@ -32,11 +32,23 @@ struct HintGroup {
   std::size_t lost = 0;  // of these, how many did not fit
 };
 
+// Who can find more memory for a table.
+class HintRoom {
+ public:
+  // Calls HintTable::move_to with more places, or says false.
+  [[nodiscard]] virtual bool make_room() noexcept = 0;
+
+ protected:
+  ~HintRoom() = default;
+};
+
 class HintTable {
  public:
   // Retired hints that one flush removes: some ten microseconds.
   static constexpr std::size_t kPiece = 1024;
-  // Places for so many hints: at most two thirds are used, so that searches stay short. A power of two.
+  // Places for so many hints: at most three quarters are used, so that searches stay short. A
+  // power of two, and no more than that: a packet that names a device waits for its line of memory and for where that is,
+  // a hundred nanoseconds longer in 64 MB than in 16 MB.
   [[nodiscard]] static std::size_t places_for(std::size_t hints);
 
   // Maps the arrays gate_hints, which has so many places, and gate_filter.
@@ -45,12 +57,18 @@ class HintTable {
   HintTable(const HintTable&) = delete;
   HintTable& operator=(const HintTable&) = delete;
 
+  // Asked when the table is full; without, or when it says false, entries are lost. Outlives the table's use.
+  void set_room(HintRoom* room) { room_ = room; }
+  // The same entries in other arrays, with so many places; these here are given up.
+  [[nodiscard]] Result<void> move_to(int hints, int filter, std::size_t places);
+
   void add(HintGroup& group, const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key);
   void remove(const Hint& hint);
   // None of the group is needed any more; what it holds is taken.
   void retire(HintGroup& group);
   void flush() { remove_retired(kPiece); }
 
+  [[nodiscard]] std::size_t places() const { return places_.size(); }
   [[nodiscard]] std::uint32_t mask() const { return static_cast<std::uint32_t>(places_.size() - 1); }
   [[nodiscard]] std::size_t size() const { return size_; }
   // Entries that did not fit, of groups that still count.
@@ -58,6 +76,11 @@ class HintTable {
 
  private:
   HintTable(std::span<gate_hint> places, std::span<std::uint64_t> filter) : places_(places), filter_(filter) {}
+  void unmap();
+  [[nodiscard]] bool is_full() const { return 4 * size_ >= 3 * places_.size(); }
+  // Nowhere: the table is full, or crowded where this belongs.
+  [[nodiscard]] gate_hint* place_for(std::uint64_t hint);
+  void write(gate_hint& place, std::uint64_t hint, const gate_hint& contents);
   [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & mask(); }
   [[nodiscard]] std::size_t home(std::uint64_t hint) const;
   [[nodiscard]] bool put(const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key);
@@ -72,6 +95,7 @@ class HintTable {
   std::deque<HintGroup> retired_;
   std::size_t size_ = 0;
   std::size_t lost_ = 0;
+  HintRoom* room_ = nullptr;
 };
 
 }  // namespace natt::spa::gate

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/spa/kernel_gate.h>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
+#include <arpa/inet.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <cstring>
 #include <ctime>
 #include <list>
@@ -14,6 +12,7 @@
 #include <natt/spa/errc.h>
 
 #include "gate/gate_object.h"
+#include "gate/gated_sockets.h"
 #include "gate/hint_table.h"
 #include "gate/verifier_hints.h"
 
@@ -29,6 +28,8 @@ constexpr std::size_t kLeastKeys = 1024;
 static_assert(KernelGate::kMaxVerifiers == GATE_MAX_VERIFIERS);
 static_assert(KernelGate::kMaxStunKeys == GATE_MAX_STUN_KEYS);
 static_assert(KernelGate::kMaxConnectionIdKeys == GATE_MAX_CONNECTION_ID_KEYS);
+static_assert(KernelGate::kMaxDnsSuffixes == GATE_MAX_DNS_SUFFIXES);
+static_assert(DnsSuffix::kMaxText + 2 <= sizeof(gate_suffix::text));
 
 // The octets as they are: the programs read them as little-endian words.
 gate_sip_key sip_key(std::span<const std::uint8_t, 16> octets) {
@@ -43,6 +44,15 @@ gate_address gate_ip(const IpAddress& ip) {
   return address;
 }
 
+gate_suffix gate_suffix_of(const DnsSuffix& suffix) {
+  const ByteView wire = suffix.wire();
+  gate_suffix made{};
+  std::memcpy(made.text, wire.data(), wire.size());
+  std::memset(made.mask, 0xff, wire.size());
+  made.size = static_cast<std::uint32_t>(wire.size());
+  return made;
+}
+
 // What bpf_ktime_get_ns() counts.
 std::uint64_t kernel_now() {
   timespec now{};
@@ -54,23 +64,37 @@ std::uint64_t nanoseconds(Duration duration) {
   return static_cast<std::uint64_t>(std::chrono::nanoseconds(duration).count());
 }
 
-bool is_listener(GateSocket kind) { return kind == GateSocket::kTcpSyn || kind == GateSocket::kTcpIp; }
+std::vector<GateSocket> kinds_of(const KernelGateOptions& options) {
+  if (!options.sockets.empty()) return options.sockets;
+  std::vector<GateSocket> all;
+  for (std::size_t i = 0; i < kGateSocketCount; ++i) all.push_back(static_cast<GateSocket>(i));
+  return all;
+}
 
-class LoadedGate final : public KernelGate {
+// Of frames, connections and sources: as many as there are keys, within what small and large sites need.
+GateObject::Sizes sizes_of(const KernelGateOptions& options, std::size_t places) {
+  return {.places = places,
+          .remembered = std::clamp<std::size_t>(options.max_keys, GATE_LEAST_REMEMBERED, GATE_MOST_REMEMBERED),
+          .awaited = std::max<std::size_t>(options.max_awaited, 1)};
+}
+
+class LoadedGate final : public KernelGate, private gate::HintRoom {
  public:
   LoadedGate(std::unique_ptr<GateObject> object, std::unique_ptr<gate::HintTable> hints,
              const KernelGateOptions& options)
-      : object_(std::move(object)), hints_(std::move(hints)), syns_per_source_(options.syns_per_source) {
-    config_.hint_mask = hints_->mask();
+      : options_(options), object_(std::move(object)), hints_(std::move(hints)) {
+    hints_->set_room(this);
+    config_.flags = GATE_FLAG_ANY_SUFFIX;
     config_.syns_per_second = options.syns_per_second;
     config_.source_lifetime_ns = nanoseconds(options.source_lifetime);
     config_.flow_lifetime_ns = nanoseconds(options.flow_lifetime);
-    object_->set_config(config_);
+    set_masks();
   }
 
   Result<HintListener*> add_verifier(const MaskKey& mask) override;
   void set_stun_keys(std::span<const Secret<16>> keys) override;
   void set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) override;
+  void set_dns_suffixes(std::span<const DnsSuffix> suffixes) override;
   void flush() override;
   void allow_source(const IpAddress& source) override;
   void forget_source(const IpAddress& source) override { object_->remove_source(gate_ip(source)); }
@@ -81,21 +105,59 @@ class LoadedGate final : public KernelGate {
   void expect_dns(const SocketAddress& server, Duration lifetime) override {
     expect_from(server, GATE_ANSWER_DNS, lifetime);
   }
-  Result<void> attach(int socket, GateSocket kind) override;
+  Result<void> attach(int socket, GateSocket kind) override { return sockets_.attach(socket, kind, *object_); }
   [[nodiscard]] int program(GateSocket kind) const override { return object_->program(kind); }
   [[nodiscard]] bool complete() const override { return hints_->lost() == 0; }
   [[nodiscard]] KernelGateStats stats() const override;
 
  private:
+  [[nodiscard]] bool make_room() noexcept override;
+  [[nodiscard]] Result<void> move_to(std::size_t places);
+  void set_masks();
   void set_flag(std::uint32_t flag, bool on);
   void expect_from(const SocketAddress& from, gate_answer kind, Duration lifetime);
 
+  KernelGateOptions options_;
   std::unique_ptr<GateObject> object_;
   std::unique_ptr<gate::HintTable> hints_;
   std::list<gate::VerifierHints> verifiers_;
-  std::uint32_t syns_per_source_;
+  gate::GatedSockets sockets_;
+  bool may_grow_ = true;
   gate_config config_{};
 };
+
+// What programs make of hints, in the table that they have.
+void LoadedGate::set_masks() {
+  config_.hint_mask = hints_->mask();
+  config_.filter_mask = static_cast<std::uint32_t>(hints_->places() * GATE_FILTER_BITS_PER_PLACE - 1);
+  object_->set_config(config_);
+}
+
+bool LoadedGate::make_room() noexcept {
+  if (!may_grow_) return false;
+  const std::size_t places = 2 * hints_->places();
+  const std::size_t most = gate::HintTable::places_for(kSlots * options_.most_keys);
+  auto moved = places <= most ? move_to(places) : fail(Errc::kLimit, "the kernel gate's table may not grow any more");
+  may_grow_ = moved.has_value();
+  if (may_grow_) {
+    options_.log(LogLevel::kInfo, "natt.spa.kernel_gate state=grown places=" + std::to_string(places));
+  } else {
+    options_.log(LogLevel::kWarning, "natt.spa.kernel_gate state=full hints=" + std::to_string(hints_->size()) +
+                                         " reason=\"" + moved.error().message + "\"");
+  }
+  return may_grow_;
+}
+
+// Until its sockets have the new programs the old ones go on with the old table.
+Result<void> LoadedGate::move_to(std::size_t places) {
+  auto next = GateObject::load(kinds_of(options_), sizes_of(options_, places), object_.get());
+  if (!next) return tl::unexpected(next.error());
+  if (auto moved = hints_->move_to((*next)->hints(), (*next)->filter(), places); !moved) return moved;
+  std::swap(object_, *next);
+  set_masks();
+  sockets_.move_to(*object_);
+  return {};
+}
 
 Result<HintListener*> LoadedGate::add_verifier(const MaskKey& mask) {
   if (verifiers_.size() >= kMaxVerifiers) return fail(Errc::kLimit, "the kernel gate serves 16 sites and no more");
@@ -121,6 +183,15 @@ void LoadedGate::set_connection_id_keys(std::span<const ConnectionIdKey* const> 
   object_->set_config(config_);
 }
 
+void LoadedGate::set_dns_suffixes(std::span<const DnsSuffix> suffixes) {
+  const std::size_t count = std::min(suffixes.size(), kMaxDnsSuffixes);
+  for (std::uint32_t i = 0; i < count; ++i) object_->set_suffix(i, gate_suffix_of(suffixes[i]));
+  config_.dns_suffixes = static_cast<std::uint32_t>(count);
+  config_.flags = suffixes.size() > kMaxDnsSuffixes ? config_.flags | GATE_FLAG_ANY_SUFFIX
+                                                    : config_.flags & ~std::uint32_t{GATE_FLAG_ANY_SUFFIX};
+  object_->set_config(config_);
+}
+
 void LoadedGate::flush() {
   hints_->flush();
   set_flag(GATE_FLAG_INCOMPLETE, hints_->lost() != 0);
@@ -135,7 +206,7 @@ void LoadedGate::set_flag(std::uint32_t flag, bool on) {
 
 void LoadedGate::allow_source(const IpAddress& source) {
   object_->set_source(gate_ip(source), {.expires_ns = kernel_now() + config_.source_lifetime_ns,
-                                        .syns_left = syns_per_source_,
+                                        .syns_left = options_.syns_per_source,
                                         .reserved = 0});
 }
 
@@ -150,20 +221,6 @@ void LoadedGate::expect_from(const SocketAddress& from, gate_answer kind, Durati
   object_->set_answerer(key, kernel_now() + nanoseconds(lifetime));
 }
 
-Result<void> LoadedGate::attach(int socket, GateSocket kind) {
-  const int program = object_->program(kind);
-  if (::setsockopt(socket, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) != 0) {
-    return fail(Errc::kUnavailable, "the socket does not take the kernel gate: " +
-                                        std::generic_category().message(errno));
-  }
-  if (is_listener(kind)) {
-    // A thief's SYN that owns a frame is answered once more at most; a client opens new sockets long before that.
-    const int retries = 1;
-    static_cast<void>(::setsockopt(socket, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof retries));
-  }
-  return {};
-}
-
 KernelGateStats LoadedGate::stats() const {
   return {.packets = object_->verdicts(), .hints = hints_->size(), .complete = complete()};
 }
@@ -172,8 +229,8 @@ KernelGateStats LoadedGate::stats() const {
 
 Result<std::unique_ptr<KernelGate>> open_kernel_gate(const KernelGateOptions& options) {
   const std::size_t keys = std::max(options.max_keys, kLeastKeys);
-  const std::size_t places = gate::HintTable::places_for(kSlots * keys);
-  auto object = GateObject::load({.places = places, .awaited = std::max<std::size_t>(options.max_awaited, 1)});
+  const std::size_t places = gate::HintTable::places_for(kSlots * std::min(keys, options.most_keys));
+  auto object = GateObject::load(kinds_of(options), sizes_of(options, places), nullptr);
   if (!object) return tl::unexpected(object.error());
   auto hints = gate::HintTable::open((*object)->hints(), (*object)->filter(), places);
   if (!hints) return tl::unexpected(hints.error());

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Hint and P of an SPA frame: docs/WIRE.md section 1.3, step 1. */
+/* Hint and P of an SPA frame: docs/WIRE.md section 1.3, step 1. A frame is eight words on the
+ * stack, as SipHash reads them. They are written where a packet was loaded to before: with
+ * CAP_BPF alone the verifier puts a fence behind every store to new stack. */
 
 #include <bpf/bpf_endian.h>
 
@@ -10,34 +12,42 @@
 
 enum gate_transport { GATE_TR_UDP = 1, GATE_TR_DNS = 2, GATE_TR_TCP = 3, GATE_TR_TOKEN = 4 };
 
-/* The eight words of a frame, in the order of the machine. */
-struct gate_frame {
-  __u64 w[8];
-};
-
 /* Octets were loaded: what SipHash reads is little-endian. */
-static __always_inline void gate_frame_to_host(struct gate_frame *frame) {
-  frame->w[0] = GATE_LE64(frame->w[0]);
-  frame->w[1] = GATE_LE64(frame->w[1]);
-  frame->w[2] = GATE_LE64(frame->w[2]);
-  frame->w[3] = GATE_LE64(frame->w[3]);
-  frame->w[4] = GATE_LE64(frame->w[4]);
-  frame->w[5] = GATE_LE64(frame->w[5]);
-  frame->w[6] = GATE_LE64(frame->w[6]);
-  frame->w[7] = GATE_LE64(frame->w[7]);
+static __always_inline void gate_words_to_host(__u64 *w) {
+  w[0] = GATE_LE64(w[0]);
+  w[1] = GATE_LE64(w[1]);
+  w[2] = GATE_LE64(w[2]);
+  w[3] = GATE_LE64(w[3]);
+  w[4] = GATE_LE64(w[4]);
+  w[5] = GATE_LE64(w[5]);
+  w[6] = GATE_LE64(w[6]);
+  w[7] = GATE_LE64(w[7]);
 }
 
-/* Where the hint stands, plus 1; 0 for one that nobody knows. Not static: the verifier looks at it once, and not once
- * for each way that leads here. */
-__noinline __u32 gate_place_of(__u64 hint) {
-  const struct gate_config *config = gate_settings();
-  if (!config) return 0;
-  const __u32 home = (__u32)GATE_LE64(hint);
-  __u32 word = (home & ((config->hint_mask + 1) * GATE_FILTER_BITS_PER_PLACE - 1)) / 64;
+/* The same of a frame in a hello: its second half, from w[4] on, lies one octet behind the words, after the length of
+ * the session id: the last of its octets is the first of a ninth word. */
+static __always_inline void gate_hello_to_host(__u64 *w) {
+  w[0] = GATE_LE64(w[0]);
+  w[1] = GATE_LE64(w[1]);
+  w[2] = GATE_LE64(w[2]);
+  w[3] = GATE_LE64(w[3]);
+  w[4] = (GATE_LE64(w[4]) >> 8) | (GATE_LE64(w[5]) << 56);
+  w[5] = (GATE_LE64(w[5]) >> 8) | (GATE_LE64(w[6]) << 56);
+  w[6] = (GATE_LE64(w[6]) >> 8) | (GATE_LE64(w[7]) << 56);
+  w[7] = (GATE_LE64(w[7]) >> 8) | ((__u64)*(const __u8 *)&w[8] << 56);
+}
+
+/* The filter's bit for the hint: most strangers end here. */
+static __always_inline int gate_may_know(const struct gate_config *config, __u32 home) {
+  __u32 word = (home & config->filter_mask) / 64;
   const __u64 *bits = bpf_map_lookup_elem(&gate_filter, &word);
-  if (!bits || !(*bits >> (home & 63) & 1)) return 0;
+  return bits && (*bits >> (home & 63) & 1);
+}
+
+/* Where the hint stands, plus 1, searched from `home` on; 0 for one that is not there. */
+__noinline __u32 gate_search(__u64 hint, __u32 home, __u32 mask) {
   for (__u32 i = 0; i < GATE_PROBES; ++i) {
-    __u32 at = (home + i) & config->hint_mask;
+    __u32 at = (home + i) & mask;
     const struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, &at);
     if (!place || place->hint == 0) return 0;
     if (place->hint == hint) return at + 1;
@@ -45,35 +55,75 @@ __noinline __u32 gate_place_of(__u64 hint) {
   return 0;
 }
 
-/* The record of the hint, if one of the verifiers knows it. */
-static __always_inline struct gate_hint *gate_find_hint(const struct gate_config *config,
-                                                        const struct gate_frame *frame) {
-  const __u64 masked = (frame->w[1] >> 32) | (frame->w[2] << 32);
-  const __u64 last = GATE_LAST_WORD(12, frame->w[1] & 0xffffffff);
-  for (__u32 i = 0; i < GATE_MAX_VERIFIERS; ++i) {
-    __u32 index = i;
-    if (i >= config->verifiers) return 0;
-    const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, &index);
-    if (!mask) return 0;
-    __u32 place = gate_place_of(GATE_LE64(masked ^ gate_siphash_two(mask, frame->w[0], last)));
-    if (!place--) continue;
-    return bpf_map_lookup_elem(&gate_hints, &place);
-  }
-  return 0;
+static __always_inline __u64 gate_unmask(const struct gate_sip_key *mask, __u64 nonce, __u64 last, __u64 masked) {
+  return GATE_LE64(masked ^ gate_siphash_two(mask, nonce, last));
 }
 
-/* `good` when hint and P are right; the hint's record in `hint`. */
-static __always_inline enum gate_verdict gate_check_frame(const struct gate_config *config,
-                                                          const struct gate_frame *frame,
+/* The place, plus 1, of the frame's hint when it is masked for this verifier; 0: unknown. */
+__noinline __u32 gate_place_under(__u32 verifier, __u64 nonce, __u64 last, __u64 masked) {
+  const struct gate_config *config = gate_settings();
+  const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, &verifier);
+  if (!config || !mask) return 0;
+  const __u64 hint = gate_unmask(mask, nonce, last, masked);
+  const __u32 home = (__u32)GATE_LE64(hint);
+  return gate_may_know(config, home) ? gate_search(hint, home, config->hint_mask) : 0;
+}
+
+/* Unrolled: behind a loop's last turn the verifier would try what a processor may guess, one more turn, and so on. */
+__noinline __u32 gate_place_of_others(__u32 verifiers, __u64 nonce, __u64 last, __u64 masked) {
+  __u32 place = 0;
+#pragma unroll
+  for (__u32 i = 1; i < GATE_MAX_VERIFIERS; ++i) {
+    if (!place && i < verifiers) place = gate_place_under(i, nonce, last, masked);
+  }
+  return place;
+}
+
+/* What the first verifier knows: nearly all have one. Without a call, unless other hints are in the way. */
+static __always_inline struct gate_hint *gate_find_first(const struct gate_config *config, __u64 nonce, __u64 last,
+                                                         __u64 masked) {
+  __u32 at = 0;
+  const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, &at);
+  if (!mask) return 0;
+  const __u64 hint = gate_unmask(mask, nonce, last, masked);
+  const __u32 home = (__u32)GATE_LE64(hint);
+  if (!gate_may_know(config, home)) return 0;
+  at = home & config->hint_mask;
+  struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, &at);
+  if (!place || place->hint == 0) return 0;
+  if (place->hint == hint) return place;
+  at = gate_search(hint, at + 1, config->hint_mask);
+  if (!at--) return 0;
+  return bpf_map_lookup_elem(&gate_hints, &at);
+}
+
+/* The record of the hint, if one of the verifiers knows it. */
+static __always_inline struct gate_hint *gate_find_hint(const struct gate_config *config, const __u64 *w) {
+  const __u64 masked = (w[1] >> 32) | (w[2] << 32);
+  const __u64 last = GATE_LAST_WORD(12, w[1] & 0xffffffff);
+  const __u32 verifiers = config->verifiers;
+  if (verifiers == 0) return 0;
+  struct gate_hint *first = gate_find_first(config, w[0], last, masked);
+  if (first || verifiers == 1) return first;
+  __u32 place = gate_place_of_others(verifiers, w[0], last, masked);
+  if (!place--) return 0;
+  return bpf_map_lookup_elem(&gate_hints, &place);
+}
+
+/* `good` when hint and P are right; the hint's record in `hint`. While not all hints fit, an unknown one says nothing:
+ * then datagrams pass to user space, which knows; a SYN does not, or the kernel would answer strangers. */
+static __always_inline enum gate_verdict gate_check_frame(const struct gate_config *config, const __u64 *w,
                                                           enum gate_transport transport, enum gate_verdict good,
                                                           struct gate_hint **hint) {
-  *hint = gate_find_hint(config, frame);
-  if (!*hint) return config->flags & GATE_FLAG_INCOMPLETE ? GATE_UNCHECKED : GATE_UNKNOWN_HINT;
-  if (gate_siphash_frame(&(*hint)->prefilter, frame->w, transport) != frame->w[7]) return GATE_BAD_PREFILTER;
+  *hint = gate_find_hint(config, w);
+  if (!*hint)
+    return transport != GATE_TR_TCP && config->flags & GATE_FLAG_INCOMPLETE ? GATE_UNCHECKED : GATE_UNKNOWN_HINT;
+  if (gate_siphash_frame(&(*hint)->prefilter, w, transport) != w[7]) return GATE_BAD_PREFILTER;
   return good;
 }
 
-/* How often the frame came before, this time not counted; from this source, where that matters. */
+/* How often the frame came before, this time not counted; from this source, where that matters. Only for what user
+ * space takes for a frame: a copy that it refuses must not make the frame itself a copy. */
 static __always_inline __u32 gate_count_copy(__u64 tag, __u64 source) {
   const struct gate_copy key = {.tag = tag, .source = source};
   __u32 *seen = bpf_map_lookup_elem(&gate_copies, &key);

@@ -3,6 +3,7 @@
 /* The programs of the kernel gate, one for each kind of socket (natt/spa/kernel_gate.h). A
  * filter returns how much of the packet is kept: all of it or nothing. */
 
+#include "dns.bpf.h"
 #include "tcp.bpf.h"
 #include "udp.bpf.h"
 
@@ -20,7 +21,7 @@ int gate_broker_udp(struct __sk_buff *skb) {
   const __u32 size = gate_datagram_size(skb);
   struct gate_head head;
   if (!config || size > 65535 || gate_load_head(skb, size, &head)) return gate_conclude(GATE_NO_SHAPE);
-  const __u8 first = gate_first(&head);
+  const __u8 first = *gate_octets_of(&head);
   if (first == 22) return gate_conclude(gate_dtls_knock(config, size, &head));
   if (first <= 3) return gate_conclude(gate_stun(skb, config, size, GATE_BROKER));
   if (first == 12) return gate_conclude(gate_relay(skb, size, GATE_BROKER));
@@ -31,10 +32,14 @@ SEC("socket")
 int gate_broker_dns(struct __sk_buff *skb) {
   const struct gate_config *config = gate_settings();
   const __u32 size = gate_datagram_size(skb);
-  union gate_octets head = {};
-  if (!config || size > 65535 || size < 20 || gate_load(skb, 0, head.b, 13)) return gate_conclude(GATE_NO_SHAPE);
-  if (head.b[0] <= 3 && head.i[1] == bpf_htonl(0x2112a442)) return gate_conclude(gate_stun(skb, config, size, GATE_BROKER));
-  return gate_conclude(gate_dns_knock(skb, config, size, &head));
+  __u64 q[16];
+  const __u8 *octets = (const __u8 *)q + GATE_QUERY_AT;
+  if (!config || size > 65535) return gate_conclude(GATE_NO_SHAPE);
+  if (size < GATE_LEAST_QUERY) return gate_conclude(gate_stun(skb, config, size, GATE_BROKER));
+  if (gate_load(skb, 0, (__u8 *)q + GATE_QUERY_AT, GATE_QUERY)) return gate_conclude(GATE_NO_SHAPE);
+  /* The cookie of STUN, at octets 4 to 7: where a query has its counts. */
+  if (octets[0] <= 3 && octets[4] == 0x21) return gate_conclude(gate_stun(skb, config, size, GATE_BROKER));
+  return gate_conclude(gate_dns_knock(skb, config, size, q));
 }
 
 SEC("socket")
@@ -43,9 +48,9 @@ int gate_tunnel_udp(struct __sk_buff *skb) {
   const __u32 size = gate_datagram_size(skb);
   struct gate_head head;
   if (!config || size > 65535 || gate_load_head(skb, size, &head)) return gate_conclude(GATE_NO_SHAPE);
-  const __u8 first = gate_first(&head);
+  const __u8 first = *gate_octets_of(&head);
   enum gate_verdict verdict = GATE_NO_SHAPE;
-  if (first >= 64) verdict = gate_quic(skb, config, size);
+  if (first >= 64) verdict = gate_quic(skb, config, size, &head);
   if (first == 22) verdict = gate_dtls_knock(config, size, &head);
   if (first <= 3) verdict = gate_stun(skb, config, size, GATE_TUNNEL);
   if (first == 12) verdict = gate_relay(skb, size, GATE_TUNNEL);

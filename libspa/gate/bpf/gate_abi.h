@@ -9,21 +9,25 @@
 #define GATE_MAX_VERIFIERS 16
 #define GATE_MAX_STUN_KEYS 16
 #define GATE_MAX_CONNECTION_ID_KEYS 2
+/* Each site's own, and a configured one. */
+#define GATE_MAX_DNS_SUFFIXES 17
 
-/* The LRU maps. Each holds more than a fair share of what comes in the ten seconds it is for. */
-#define GATE_MAX_COPIES 65536
-#define GATE_MAX_FLOWS 65536
-#define GATE_MAX_SOURCES 65536
+/* The LRU maps hold as many entries as there are keys, between these: a fair share of what comes in the ten seconds
+ * they are for. A member who makes SYN after SYN needs a minute to flush the smallest. */
+#define GATE_LEAST_REMEMBERED 16384
+#define GATE_MOST_REMEMBERED 65536
 /* Who was asked something by a tunnel socket, and may send what a stranger may not. A few for each broker. */
 #define GATE_MAX_ANSWERERS 4096
 
 /* Initials of one token from one source: a ClientHello of two packets, sent seven times. */
 #define GATE_MAX_INITIALS 16
 
-/* Unknown hints pass: the hint map is full. */
+/* Datagrams with unknown hints pass: the table of hints is full. */
 #define GATE_FLAG_INCOMPLETE 1u
 /* STUN passes whatever its tag: more keys than the gate takes. */
 #define GATE_FLAG_ANY_STUN 2u
+/* Nobody has said which suffixes DNS knocks have, or too many: user space looks at them, and for copies. */
+#define GATE_FLAG_ANY_SUFFIX 4u
 
 enum gate_verdict {
   GATE_KNOCK,
@@ -61,7 +65,9 @@ struct gate_config {
   __u32 connection_id_keys;
   __u32 flags;
   __u32 syns_per_second;
-  __u32 hint_mask; /* places - 1 */
+  __u32 hint_mask;   /* places - 1 */
+  __u32 filter_mask; /* bits - 1 */
+  __u32 dns_suffixes;
   __u64 source_lifetime_ns;
   __u64 flow_lifetime_ns;
 };
@@ -69,14 +75,23 @@ struct gate_config {
 /* One place of the table of hints, which is an array that the library maps into its memory: open addressing from the
  * lowest 32 bits of the hint on, at most GATE_PROBES places far, ended by a hint of 0. */
 #define GATE_PROBES 64
-/* In front of it a bit for each value of the hint's lowest bits, eight times as many as there are places: strangers
- * end in this megabyte, which stays in the cache, and not in the table, which does not. */
+/* In front of it a bit for each value of the hint's lowest bits, eight times as many as there are places: strangers end
+ * in this half a megabyte (100,000 devices), which stays in the cache, and not in the table, which does not. */
 #define GATE_FILTER_BITS_PER_PLACE 8
 struct gate_hint {
   __u64 hint; /* the eight octets as they are */
   struct gate_sip_key prefilter;
   __u32 second; /* of the budget */
   __u32 syns;
+};
+
+/* What the name of a DNS knock ends in (docs/WIRE.md section 1.4.1): labels and root in lower case, and ones where it
+ * has octets. */
+struct gate_suffix {
+  __u64 text[8];
+  __u64 mask[8];
+  __u32 size;
+  __u32 reserved;
 };
 
 /* IPv4 as ::ffff:a.b.c.d. */

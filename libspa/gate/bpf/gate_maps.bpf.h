@@ -36,6 +36,13 @@ struct {
   __type(value, struct gate_sip_key);
 } gate_cid_keys SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, GATE_MAX_DNS_SUFFIXES);
+  __type(key, __u32);
+  __type(value, struct gate_suffix);
+} gate_suffixes SEC(".maps");
+
 /* Not a hash map: a lookup there costs three calls and two cache misses, and an update a system call. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -55,7 +62,7 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, GATE_MAX_COPIES);
+  __uint(max_entries, 1); /* * */
   __type(key, struct gate_copy);
   __type(value, __u32);
 } gate_copies SEC(".maps");
@@ -63,7 +70,7 @@ struct {
 /* P of a TCP frame to the (IP, port) that showed it first. */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, GATE_MAX_FLOWS);
+  __uint(max_entries, 1); /* * */
   __type(key, __u64);
   __type(value, struct gate_endpoint);
 } gate_owners SEC(".maps");
@@ -71,14 +78,14 @@ struct {
 /* Connections whose SYN has passed, to when that is forgotten. */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, GATE_MAX_FLOWS);
+  __uint(max_entries, 1); /* * */
   __type(key, struct gate_endpoint);
   __type(value, __u64);
 } gate_flows SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, GATE_MAX_SOURCES);
+  __uint(max_entries, 1); /* * */
   __type(key, struct gate_address);
   __type(value, struct gate_source);
 } gate_sources SEC(".maps");

@@ -10,8 +10,9 @@
 #define GATE_TCP_HEADER 20
 #define GATE_TCP_FLAGS 0x17 /* FIN, SYN, RST, ACK */
 #define GATE_TCP_SYN 0x02
-/* docs/WIRE.md section 1.5: the end of the frame in record 1. */
+/* docs/WIRE.md section 1.5: the end of the frame in record 1, and where on the stack that begins. */
 #define GATE_HELLO_START 76
+#define GATE_HELLO_AT 5
 
 static __always_inline int gate_within_budget(const struct gate_config *config, struct gate_hint *hint, __u64 now) {
   const __u32 second = (__u32)(now / 1000000000ULL);
@@ -40,24 +41,22 @@ static __always_inline enum gate_verdict gate_claim(__u64 tag, const struct gate
   return owner && gate_same_endpoint(owner, from) ? GATE_SYN : GATE_COPY;
 }
 
-/* Section 1.5: the start of record 1, whole, in the data of the SYN. */
+/* Section 1.5: the start of record 1, whole, in the data of the SYN. It is loaded so that the frame lies on words. */
 static __always_inline enum gate_verdict gate_syn_hello(const struct __sk_buff *skb, const struct gate_config *config,
                                                         __u32 at, const struct gate_endpoint *from, __u64 now) {
-  __u8 head[11];
-  __u8 mark = 0;
-  struct gate_frame frame;
+  __u64 q[11];
+  __u8 *octets = (__u8 *)q + GATE_HELLO_AT;
+  __u64 *frame = q + 2;
   if (at < GATE_TCP_HEADER || at > 60 || skb->len < at + GATE_HELLO_START) return GATE_BARE_SYN;
-  if (bpf_skb_load_bytes(skb, at, head, 11) || bpf_skb_load_bytes(skb, at + 43, &mark, 1)) return GATE_BARE_SYN;
-  const __u32 length = (__u32)head[3] << 8 | head[4];
-  if (head[0] != 0x16 || head[1] != 3 || head[2] != 1 || length < 71 || length > 512) return GATE_BARE_SYN;
-  if (head[5] != 1 || head[6] || ((__u32)head[7] << 8 | head[8]) != length - 4) return GATE_BARE_SYN;
-  if (head[9] != 3 || head[10] != 3 || mark != 32) return GATE_BARE_SYN;
-  if (bpf_skb_load_bytes(skb, at + 11, &frame.w[0], 32) || bpf_skb_load_bytes(skb, at + 44, &frame.w[4], 32))
-    return GATE_BARE_SYN;
-  gate_frame_to_host(&frame);
+  if (bpf_skb_load_bytes(skb, at, octets, GATE_HELLO_START)) return GATE_BARE_SYN;
+  const __u32 length = (__u32)octets[3] << 8 | octets[4];
+  if (octets[0] != 0x16 || octets[1] != 3 || octets[2] != 1 || length < 71 || length > 512) return GATE_BARE_SYN;
+  if (octets[5] != 1 || octets[6] || ((__u32)octets[7] << 8 | octets[8]) != length - 4) return GATE_BARE_SYN;
+  if (octets[9] != 3 || octets[10] != 3 || octets[43] != 32) return GATE_BARE_SYN;
+  gate_hello_to_host(frame);
   struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, &frame, GATE_TR_TCP, GATE_SYN, &hint);
-  return verdict == GATE_SYN ? gate_claim(frame.w[7], from, config, hint, now) : verdict;
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TCP, GATE_SYN, &hint);
+  return verdict == GATE_SYN ? gate_claim(frame[7], from, config, hint, now) : verdict;
 }
 
 static __always_inline int gate_takes_source(const struct gate_endpoint *from, __u64 now) {

@@ -27,110 +27,46 @@ static __always_inline int gate_load(const struct __sk_buff *skb, __u32 at, void
   return bpf_skb_load_bytes(skb, GATE_UDP_HEADER + at, to, size);
 }
 
-/* The first 93 octets, enough for a knock, fetched at once: a helper's call costs more than what it copies. They begin
- * at the fifth octet, so that the frame lies on words. What a short datagram has not is 0. */
+/* The first 93 octets of a datagram that has so many, enough for a knock, fetched at once: a helper's call costs more
+ * than what it copies. They begin at the sixth octet, so that the frame lies on words. */
 #define GATE_HEAD 93
 #define GATE_HEAD_AT 5
+#define GATE_FRAME_AT 4 /* word */
 struct gate_head {
-  __u64 q[13];
+  __u64 q[16];
 };
 
+static __always_inline __u8 *gate_octets_of(struct gate_head *head) { return (__u8 *)head->q + GATE_HEAD_AT; }
+
+/* Of shorter datagrams what tells them apart. Nothing that we take has fewer than 12 octets. */
+#define GATE_LEAST 12
+
 static __always_inline int gate_load_head(const struct __sk_buff *skb, __u32 size, struct gate_head *head) {
-  head->q[0] = head->q[1] = head->q[2] = head->q[3] = head->q[4] = head->q[5] = head->q[6] = 0;
-  head->q[7] = head->q[8] = head->q[9] = head->q[10] = head->q[11] = head->q[12] = 0;
-  const __u32 some = size < GATE_HEAD ? size : GATE_HEAD;
-  if (some == 0 || some > GATE_HEAD) return -1;
-  return gate_load(skb, 0, (__u8 *)head->q + GATE_HEAD_AT, some);
+  if (size < GATE_LEAST) return -1;
+  __u8 *octets = (__u8 *)head->q + GATE_HEAD_AT;
+  return size < GATE_HEAD ? gate_load(skb, 0, octets, GATE_LEAST) : gate_load(skb, 0, octets, GATE_HEAD);
 }
 
-static __always_inline __u8 gate_first(const struct gate_head *head) { return ((const __u8 *)head->q)[GATE_HEAD_AT]; }
-
-/* Section 1.4. Exactly the shape that parse_udp_carrier takes: a copy of a frame in a shape that user space
- * refuses must not make the frame itself a copy. */
-static __always_inline enum gate_verdict gate_dtls_knock(const struct gate_config *config, __u32 size,
-                                                         const struct gate_head *head) {
+/* Section 1.4. Exactly the shape that parse_udp_carrier takes. */
+static __always_inline int gate_is_dtls_hello(__u32 size, const struct gate_head *head) {
   const __u64 *q = head->q;
-  const __u8 *octets = (const __u8 *)q;
+  const __u8 *octets = (const __u8 *)q + GATE_HEAD_AT;
   const __u64 body = size - 25;
-  struct gate_frame frame;
-  if (size <= 93 || size > 512) return GATE_NO_SHAPE;
-  if ((bpf_be64_to_cpu(q[0]) & 0xffffff) != 0x16fefd || q[1] != 0) return GATE_NO_SHAPE;
-  if (bpf_be64_to_cpu(q[2]) != (((body + 12) << 48) | (1ULL << 40) | (body << 16))) return GATE_NO_SHAPE;
-  if (bpf_be64_to_cpu(q[3]) != ((body << 16) | 0xfefd)) return GATE_NO_SHAPE;
-  if (octets[GATE_HEAD_AT + 59] != 32 || octets[GATE_HEAD_AT + 92] != 0) return GATE_NO_SHAPE;
-  frame.w[0] = GATE_LE64(q[4]);
-  frame.w[1] = GATE_LE64(q[5]);
-  frame.w[2] = GATE_LE64(q[6]);
-  frame.w[3] = GATE_LE64(q[7]);
-  /* One octet off the words, behind the length of the session id. */
-  frame.w[4] = (GATE_LE64(q[8]) >> 8) | (GATE_LE64(q[9]) << 56);
-  frame.w[5] = (GATE_LE64(q[9]) >> 8) | (GATE_LE64(q[10]) << 56);
-  frame.w[6] = (GATE_LE64(q[10]) >> 8) | (GATE_LE64(q[11]) << 56);
-  frame.w[7] = (GATE_LE64(q[11]) >> 8) | (GATE_LE64(q[12]) << 56);
+  if (size <= 93 || size > 512) return 0;
+  if (octets[0] != 0x16 || octets[1] != 0xfe || octets[2] != 0xfd || q[1] != 0) return 0;
+  if (bpf_be64_to_cpu(q[2]) != (((body + 12) << 48) | (1ULL << 40) | (body << 16))) return 0;
+  if (bpf_be64_to_cpu(q[3]) != ((body << 16) | 0xfefd)) return 0;
+  return octets[59] == 32 && octets[92] == 0;
+}
+
+static __always_inline enum gate_verdict gate_dtls_knock(const struct gate_config *config, __u32 size,
+                                                         struct gate_head *head) {
+  __u64 *frame = head->q + GATE_FRAME_AT;
   struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, &frame, GATE_TR_UDP, GATE_KNOCK, &hint);
-  return verdict == GATE_KNOCK && gate_count_copy(frame.w[7], GATE_TR_UDP) ? GATE_COPY : verdict;
-}
-
-/* Eight characters of base32hex (RFC 4648 section 7, either case), the first in the highest octet, as 40 bits.
- * Other characters become some number: then P is wrong. */
-static __always_inline __u64 gate_base32(__u64 text) {
-  const __u64 letters = (text >> 6) & 0x0101010101010101ULL;
-  __u64 v = text & 0x1f1f1f1f1f1f1f1fULL;
-  v ^= (letters ^ 0x0101010101010101ULL) << 4;
-  v += letters * 9;
-  v &= 0x1f1f1f1f1f1f1f1fULL;
-  v = ((v >> 3) & 0x03e003e003e003e0ULL) | (v & 0x001f001f001f001fULL);
-  v = ((v >> 6) & 0x000ffc00000ffc00ULL) | (v & 0x000003ff000003ffULL);
-  return ((v >> 12) & 0x000000fffff00000ULL) | (v & 0x00000000000fffffULL);
-}
-
-/* 103 characters and a '0' are 13 groups of 40 bits: the 512 bits of the frame, and 3 more. */
-static __always_inline void gate_frame_from_text(struct gate_frame *frame, const __u64 *text) {
-  __u64 a = gate_base32(bpf_be64_to_cpu(text[0]));
-  __u64 b = gate_base32(bpf_be64_to_cpu(text[1]));
-  frame->w[0] = __builtin_bswap64((a << 24) | (b >> 16));
-  a = gate_base32(bpf_be64_to_cpu(text[2]));
-  __u64 c = gate_base32(bpf_be64_to_cpu(text[3]));
-  frame->w[1] = __builtin_bswap64((b << 48) | (a << 8) | (c >> 32));
-  a = gate_base32(bpf_be64_to_cpu(text[4]));
-  frame->w[2] = __builtin_bswap64((c << 32) | (a >> 8));
-  b = gate_base32(bpf_be64_to_cpu(text[5]));
-  c = gate_base32(bpf_be64_to_cpu(text[6]));
-  frame->w[3] = __builtin_bswap64((a << 56) | (b << 16) | (c >> 24));
-  a = gate_base32(bpf_be64_to_cpu(text[7]));
-  frame->w[4] = __builtin_bswap64((c << 40) | a);
-  a = gate_base32(bpf_be64_to_cpu(text[8]));
-  b = gate_base32(bpf_be64_to_cpu(text[9]));
-  frame->w[5] = __builtin_bswap64((a << 24) | (b >> 16));
-  a = gate_base32(bpf_be64_to_cpu(text[10]));
-  c = gate_base32(bpf_be64_to_cpu(text[11]));
-  frame->w[6] = __builtin_bswap64((b << 48) | (a << 8) | (c >> 32));
-  a = gate_base32(bpf_be64_to_cpu(text[12]));
-  frame->w[7] = __builtin_bswap64((c << 32) | (a >> 8));
-}
-
-/* Section 1.4.1: the four labels of 26, 26, 26 and 25 characters at their fixed places. */
-static __always_inline enum gate_verdict gate_dns_knock(const struct __sk_buff *skb, const struct gate_config *config,
-                                                        __u32 size, const union gate_octets *head) {
-  __u64 text[13];
-  __u8 *t = (__u8 *)text;
-  struct gate_frame frame;
-  /* 12 of header, 107 of labels, the root, type and class, an OPT record of 11. */
-  if (size < 12 + 107 + 1 + 4 + 11 || size > 512) return GATE_NO_SHAPE;
-  /* RD, AD and CD are free; one question and one additional record. */
-  if (head->h[1] & bpf_htons(0xfecf) || head->b[12] != 26) return GATE_NO_SHAPE;
-  if (head->i[1] != bpf_htonl(0x00010000) || head->i[2] != bpf_htonl(0x00000001)) return GATE_NO_SHAPE;
-  /* Backwards, each with its length octet, which the label before it then covers. */
-  t[103] = '0';
-  if (gate_load(skb, 93, t + 77, 26) || t[77] != 25) return GATE_NO_SHAPE;
-  if (gate_load(skb, 66, t + 51, 27) || t[51] != 26) return GATE_NO_SHAPE;
-  if (gate_load(skb, 39, t + 25, 27) || t[25] != 26) return GATE_NO_SHAPE;
-  if (gate_load(skb, 13, t, 26)) return GATE_NO_SHAPE;
-  gate_frame_from_text(&frame, text);
-  struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, &frame, GATE_TR_DNS, GATE_KNOCK, &hint);
-  return verdict == GATE_KNOCK && gate_count_copy(frame.w[7], GATE_TR_DNS) ? GATE_COPY : verdict;
+  if (!gate_is_dtls_hello(size, head)) return GATE_NO_SHAPE;
+  gate_hello_to_host(frame);
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_UDP, GATE_KNOCK, &hint);
+  return verdict == GATE_KNOCK && gate_count_copy(frame[7], GATE_TR_UDP) ? GATE_COPY : verdict;
 }
 
 /* Who is there: a broker is asked (Binding requests), a tunnel's socket asks as well and takes answers. */
@@ -200,12 +136,7 @@ static __always_inline int gate_is_dns_answer(const struct __sk_buff *skb, __u32
   return gate_answers(skb, GATE_ANSWER_DNS);
 }
 
-/* Section 1.7: eight octets and their hash, big-endian. */
-static __noinline int gate_is_own_id(const struct __sk_buff *skb, const struct gate_config *config, __u32 at) {
-  __u64 id[2];
-  if (at > 64 || gate_load(skb, at, id, 16)) return 0;
-  const __u64 word = GATE_LE64(id[0]);
-  const __u64 tag = bpf_be64_to_cpu(id[1]);
+static __always_inline int gate_has_own_tag(const struct gate_config *config, __u64 word, __u64 tag) {
   for (__u32 i = 0; i < GATE_MAX_CONNECTION_ID_KEYS; ++i) {
     __u32 index = i;
     if (i >= config->connection_id_keys) return 0;
@@ -216,42 +147,70 @@ static __noinline int gate_is_own_id(const struct __sk_buff *skb, const struct g
   return 0;
 }
 
-/* Retransmissions of an Initial carry its token again: some pass from one source. User space tells copies. */
-static __always_inline __u32 gate_count_initial(const struct __sk_buff *skb, __u64 tag) {
+/* Section 1.7: eight octets and their hash, big-endian. */
+static __noinline int gate_is_own_id(const struct __sk_buff *skb, const struct gate_config *config, __u32 at) {
+  __u64 id[2];
+  if (at > 64 || gate_load(skb, at, id, 16)) return 0;
+  return gate_has_own_tag(config, GATE_LE64(id[0]), bpf_be64_to_cpu(id[1]));
+}
+
+/* Retransmissions of an Initial carry its token again: some pass from one source. User space tells copies. Under the
+ * device's key, or a thief could choose an address that counts as the client's. */
+static __always_inline __u32 gate_count_initial(const struct __sk_buff *skb, const struct gate_hint *hint, __u64 tag) {
   struct gate_endpoint from;
   if (gate_source_of(skb, &from)) return 0;
-  return gate_count_copy(tag, from.ip.high ^ (from.ip.low * 3) ^ (from.port << 3) ^ GATE_TR_TOKEN);
+  const __u64 last = GATE_LAST_WORD(18, from.port);
+  const __u64 half = gate_siphash_one(hint->prefilter.k0, hint->prefilter.k1, from.ip.high ^ last);
+  return gate_count_copy(tag, gate_siphash_one(hint->prefilter.k0, hint->prefilter.k1, from.ip.low ^ half));
+}
+
+/* RFC 9000 section 16, in big-endian octets: the length of what follows is not beyond the datagram. `rest` counts from
+ * the first octet of the number on. */
+static __always_inline int gate_fits(__u64 number, __u32 rest) {
+  const __u32 bits = (1u << (number >> 62)) * 8;
+  const __u64 value = (number << 2 >> 2) >> (64 - bits);
+  return value <= rest - bits / 8;
+}
+
+/* The octet behind the first connection id, of 8 to 20 octets. Without a call: it is among those that were loaded. And
+ * without a branch: no pointer may move by a register, and 13 ways would be looked at one by one. */
+static __always_inline __u32 gate_octet_behind(const __u8 *octets, __u32 dcid) {
+  __u32 found = 0;
+#pragma unroll
+  for (__u32 i = 8; i <= 20; ++i) found |= octets[6 + i] & (0 - (((dcid ^ i) - 1) >> 31));
+  return found;
 }
 
 /* Section 1.6: version 1 or 2, connection ids of 8 to 20 and up to 20, a token of 64 octets, 1200 octets in all. */
 static __always_inline enum gate_verdict gate_initial(const struct __sk_buff *skb, const struct gate_config *config,
-                                                      __u32 size, const union gate_octets *head) {
-  __u8 scid = 0;
-  __u16 token = 0;
-  struct gate_frame frame;
-  const __u8 type = head->b[0] & 0xf0;
-  const __u32 version = (__u32)head->b[1] << 24 | head->b[2] << 16 | head->b[3] << 8 | head->b[4];
+                                                      __u32 size, struct gate_head *head) {
+  const __u8 *octets = gate_octets_of(head);
+  __u64 *frame = head->q + GATE_FRAME_AT;
+  const __u8 type = octets[0] & 0xf0;
+  const __u32 version = (__u32)octets[1] << 24 | octets[2] << 16 | octets[3] << 8 | octets[4];
   if (size < 1200) return GATE_FOREIGN_ID;
   if (!(version == 1 && type == 0xc0) && !(version == 0x6b3343cf && type == 0xd0)) return GATE_FOREIGN_ID;
-  const __u32 dcid = head->b[5];
-  if (dcid < 8 || dcid > 20 || gate_load(skb, 6 + dcid, &scid, 1) || scid > 20) return GATE_FOREIGN_ID;
+  const __u32 dcid = octets[5];
+  const __u32 scid = gate_octet_behind(octets, dcid);
+  if (dcid < 8 || dcid > 20 || scid > 20) return GATE_FOREIGN_ID;
   const __u32 at = 7 + dcid + scid;
-  if (gate_load(skb, at, &token, 2) || token != bpf_htons(0x4040)) return GATE_FOREIGN_ID;
-  if (gate_load(skb, at + 2, frame.w, 64)) return GATE_FOREIGN_ID;
-  gate_frame_to_host(&frame);
+  /* The token's length, in front of the frame, and the eight octets behind it. */
+  if (gate_load(skb, at, (__u8 *)frame - 2, 2 + 64 + 8)) return GATE_FOREIGN_ID;
+  if (((const __u8 *)frame)[-2] != 0x40 || ((const __u8 *)frame)[-1] != 0x40) return GATE_FOREIGN_ID;
+  gate_words_to_host(frame);
   struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, &frame, GATE_TR_TOKEN, GATE_INITIAL, &hint);
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TOKEN, GATE_INITIAL, &hint);
   if (verdict != GATE_INITIAL) return verdict;
-  return gate_count_initial(skb, frame.w[7]) < GATE_MAX_INITIALS ? GATE_INITIAL : GATE_COPY;
+  if (!gate_fits(bpf_be64_to_cpu(frame[8]), size - (at + 66))) return GATE_FOREIGN_ID;
+  return gate_count_initial(skb, hint, frame[7]) < GATE_MAX_INITIALS ? GATE_INITIAL : GATE_COPY;
 }
 
 static __always_inline enum gate_verdict gate_quic(const struct __sk_buff *skb, const struct gate_config *config,
-                                                   __u32 size) {
-  union gate_octets head = {};
-  if (size < 1 + 16 || gate_load(skb, 0, head.b, 6)) return GATE_NO_SHAPE;
+                                                   __u32 size, struct gate_head *head) {
+  const __u8 *octets = gate_octets_of(head);
   /* The fixed bit: nobody here greases it (RFC 9443 section 2). */
-  if (!(head.b[0] & 0x40)) return GATE_NO_SHAPE;
-  if (!(head.b[0] & 0x80)) return gate_is_own_id(skb, config, 1) ? GATE_CONNECTION_ID : GATE_FOREIGN_ID;
-  if (head.b[5] == 16 && gate_is_own_id(skb, config, 6)) return GATE_CONNECTION_ID;
-  return gate_initial(skb, config, size, &head);
+  if (size < 1 + 16 || !(octets[0] & 0x40)) return GATE_NO_SHAPE;
+  if (!(octets[0] & 0x80)) return gate_is_own_id(skb, config, 1) ? GATE_CONNECTION_ID : GATE_FOREIGN_ID;
+  if (octets[5] == 16 && gate_is_own_id(skb, config, 6)) return GATE_CONNECTION_ID;
+  return gate_initial(skb, config, size, head);
 }

@@ -36,6 +36,7 @@ struct GatedSite : NumberedSite {
       : NumberedSite(number), gate(to), listener(*to.add_verifier(mask)) {
     VerifierOptions made = options();
     made.hint_listener = listener;
+    to.set_dns_suffixes({&dns_suffix, 1});
     verifier = std::make_unique<Verifier>(std::move(made), random);
     enroll();
     settle();

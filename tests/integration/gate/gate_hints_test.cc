@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel's table of hints follows the verifier: many devices, slots that come and go,
 // devices that are added and removed, several sites, and a table that is too small.
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <cerrno>
 #include <chrono>
+#include <string>
+#include <vector>
 
 #include "tests/integration/gate/gate_fixture.h"
 
@@ -25,6 +31,23 @@ void add_hints(HintListener& listener, Slot slot, std::uint64_t first, std::uint
   const std::array<std::uint8_t, 16> key{};
   for (std::uint64_t i = first; i < first + count; ++i) listener.on_hint_added(slot, hint_of(i), key);
 }
+
+// What a gate logs.
+class Lines {
+ public:
+  [[nodiscard]] LogSink sink() {
+    return {.write = [](void* lines, LogLevel, std::string_view line) {
+              static_cast<Lines*>(lines)->lines_.emplace_back(line);
+            },
+            .context = this};
+  }
+  [[nodiscard]] std::ptrdiff_t count(std::string_view start) const {
+    return std::count_if(lines_.begin(), lines_.end(), [start](const auto& line) { return line.starts_with(start); });
+  }
+
+ private:
+  std::vector<std::string> lines_;
+};
 
 // What a loop pays, whoever else keeps the machine busy.
 std::chrono::nanoseconds cpu_time() {
@@ -139,8 +162,54 @@ TEST_CASE("kernel gate: 100,000 devices turn over in pieces that do not stall a 
   CHECK(longest < 5ms);  // about 0.6 ms
 }
 
-TEST_CASE("kernel gate: a table that is too small lets knocks of strangers through and says so", "[gate]") {
+TEST_CASE("kernel gate: more devices than it was opened for get a larger table", "[gate]") {
+  Lines lines;
+  const auto gate = make_gate({.max_keys = 1024, .log = lines.sink()});
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  GatedUdp udp(*gate, GateSocket::kBrokerUdp);
+  GatedUdp dns(*gate, GateSocket::kBrokerDns);
+  const ByteBuffer before = site.udp_knock();
+  CHECK(udp.verdict(before) == GateVerdict::kKnock);
+  HintListener& other = **gate->add_verifier(MaskKey(site.random.bytes<16>()));
+  for (std::uint64_t slot = 1; slot < 20; ++slot) {
+    add_hints(other, Slot{slot}, slot * 10'000, 10'000);
+    gate->flush();
+    CHECK(gate->complete());
+    // What the table knows, what the gate remembers, and what it drops: as before, on the sockets that there are.
+    CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
+    CHECK(udp.verdict(before) == GateVerdict::kCopy);
+    CHECK(dns.verdict(site.dns_knock()) == GateVerdict::kKnock);
+    CHECK(udp.verdict(make_udp_carrier(site.random.bytes<kFrameSize>())) == GateVerdict::kUnknownHint);
+  }
+  CHECK(gate->stats().hints == 3 + 190'000);
+  CHECK(lines.count("natt.spa.kernel_gate state=grown") >= 6);  // from 4096 places to 262144
+  CHECK(lines.count("natt.spa.kernel_gate state=full") == 0);
+  REQUIRE(site.verifier->remove_device(site.alice));
+  CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kUnknownHint);
+}
+
+TEST_CASE("kernel gate: a socket that was closed is not touched when the table grows", "[gate]") {
   const auto gate = make_gate({.max_keys = 1024});
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  const int closed = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  REQUIRE(gate->attach(closed, GateSocket::kBrokerUdp));
+  ::close(closed);
+  const int other = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  REQUIRE(other == closed);  // the number again
+  add_hints(**gate->add_verifier(MaskKey(site.random.bytes<16>())), Slot{1}, 0, 10'000);
+  const int unused = 0;
+  CHECK(::setsockopt(other, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) == -1);
+  CHECK(errno == ENOENT);
+  ::close(other);
+}
+
+TEST_CASE("kernel gate: a table that may not grow lets datagrams of strangers through and says so once", "[gate]") {
+  Lines lines;
+  const auto gate = make_gate({.max_keys = 1024, .most_keys = 1024, .log = lines.sink()});
   if (!gate) return;
   const Loopback network;
   GatedSite site(*gate);
@@ -149,9 +218,9 @@ TEST_CASE("kernel gate: a table that is too small lets knocks of strangers throu
   add_hints(other, Slot{1}, 0, 10'000);
   gate->flush();
   CHECK_FALSE(gate->complete());
+  CHECK(lines.count("natt.spa.kernel_gate state=full") == 1);
   CHECK(udp.verdict(site.udp_knock()) == GateVerdict::kKnock);
-  Frame stranger{};
-  site.random.fill(stranger);
+  const Frame stranger = site.random.bytes<kFrameSize>();
   CHECK(udp.verdict(make_udp_carrier(stranger)) == GateVerdict::kUnchecked);
   CHECK(udp.verdict(ByteBuffer(100, 0x16)) == GateVerdict::kNoShape);
   other.on_slot_retired(Slot{1});

@@ -175,6 +175,50 @@ TEST_CASE("kernel gate: no scan gets an answer", "[gate][tcp]") {
   CHECK_FALSE(listener.has_connection(0));
 }
 
+TEST_CASE("kernel gate: a table that is full shows the port to nobody else", "[gate][tcp]") {
+  const auto gate = make_gate({.max_keys = 1024, .most_keys = 1024});
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  const Listener listener(*gate, GENERATE(GateSocket::kTcpSyn, GateSocket::kTcpIp));
+  HintListener& other = **gate->add_verifier(MaskKey(site.random.bytes<16>()));
+  for (int i = 0; i < 10'000; ++i) other.on_hint_added(Slot{1}, site.random.bytes<8>(), site.random.bytes<16>());
+  gate->flush();
+  REQUIRE_FALSE(gate->complete());
+  TcpProbe probe(Family::kV4, listener.port());
+  for (std::uint16_t from = 23000; from < 23100; ++from) {
+    ByteBuffer hello = site.tcp_hello();
+    site.random.fill(std::span(hello).subspan(11, 32));
+    probe.send({.from = from, .options = {}, .data = hello});
+    probe.send({.from = from, .flags = kAck, .options = {}, .data = {}});
+  }
+  CHECK(probe.reply(kMoment) == 0);
+  CHECK(gate->stats().count(GateVerdict::kUnknownHint) == 100);
+  CHECK(gate->stats().count(GateVerdict::kUnchecked) == 0);
+  CHECK(gate->stats().count(GateVerdict::kStray) == 100);
+  probe.send({.from = 24000, .options = {}, .data = site.tcp_hello()});
+  CHECK(probe.reply(kPatience) == (kSyn | kAck));
+}
+
+TEST_CASE("kernel gate: a listener knows those that are added when the table grows", "[gate][tcp]") {
+  const auto gate = make_gate({.max_keys = 1024});
+  if (!gate) return;
+  const Loopback network;
+  GatedSite site(*gate);
+  const Listener listener(*gate, GateSocket::kTcpSyn);
+  HintListener& other = **gate->add_verifier(MaskKey(site.random.bytes<16>()));
+  for (int i = 0; i < 10'000; ++i) other.on_hint_added(Slot{1}, site.random.bytes<8>(), site.random.bytes<16>());
+  gate->flush();
+  GatedSite later(*gate, 1);
+  TcpProbe probe(Family::kV4, listener.port());
+  ByteBuffer hello = later.tcp_hello();
+  hello[20] ^= 1;
+  probe.send({.from = 24000, .options = {}, .data = hello});
+  CHECK(probe.reply(kMoment) == 0);
+  probe.send({.from = 24001, .options = {}, .data = later.tcp_hello()});
+  CHECK(probe.reply(kPatience) == (kSyn | kAck));
+}
+
 TEST_CASE("kernel gate: a SYN with any octet of its frame changed is dropped", "[gate][tcp]") {
   const auto gate = make_gate();
   if (!gate) return;

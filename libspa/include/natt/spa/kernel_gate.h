@@ -8,8 +8,9 @@
 // goes on checking everything: a socket filter runs once per GRO train.
 //
 // An interface, so that libraries use a gate without linking libbpf; open_kernel_gate is in
-// natt::spa_gate. Needs Linux 5.12 and CAP_BPF, nothing else, and from Linux 5.19 on only
-// while open_kernel_gate runs. Resource type of one thread.
+// natt::spa_gate. Needs Linux 5.12 and CAP_BPF, nothing else: while open_kernel_gate runs, and
+// when there are more devices than it was opened for (before Linux 5.19 always). Resource
+// type of one thread.
 //
 //   auto gate = open_kernel_gate({.max_keys = ...});       // an error says why there is none: carry on without
 //   auto listener = (*gate)->add_verifier(mask);           // -> VerifierOptions::hint_listener
@@ -23,11 +24,14 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <natt/address.h>
 #include <natt/error.h>
+#include <natt/log.h>
 #include <natt/secret.h>
 #include <natt/spa/connection_id.h>
+#include <natt/spa/dns_suffix.h>
 #include <natt/spa/hint_listener.h>
 #include <natt/spa/keys.h>
 #include <natt/time.h>
@@ -55,7 +59,7 @@ enum class GateVerdict : std::uint8_t {
   kSource,        // passed: SYN from a source that is allowed
   kFlow,          // passed: further packet of a connection whose SYN has passed
   kDnsAnswer,     // passed: a DNS answer that is expected
-  kUnchecked,     // passed: a knock's shape with an unknown hint, while not every key fits (see complete())
+  kUnchecked,     // passed: a datagram that may be a knock, with an unknown hint, while not every key fits (complete())
   kNoShape,       // dropped: nothing that this socket takes
   kUnknownHint,   // dropped: knock, Initial or SYN of a stranger
   kBadPrefilter,  // dropped: the hint is known, P is not
@@ -72,9 +76,14 @@ inline constexpr std::size_t kGateVerdictCount = 20;
 [[nodiscard]] constexpr bool passes(GateVerdict verdict) { return verdict < GateVerdict::kNoShape; }
 
 struct KernelGateOptions {
-  // Pairs of a device's key and a verifier's own that fit, over all verifiers. Kernel memory is taken at once: 144 to
-  // 288 octets each. Past it the gate lets knocks with unknown hints through to user space.
+  // Kinds that programs are loaded for, some milliseconds each; none: all.
+  std::vector<GateSocket> sockets;
+  // Pairs of a device's key and a verifier's own that fit, over all verifiers. Kernel memory is taken at once: 132 to
+  // 264 octets each. Past it the gate moves to a table of twice the size, up to most_keys and as long as the process
+  // has CAP_BPF; then it lets datagrams with unknown hints through to user space, and drops such SYNs. Not more than
+  // needed: what names a device takes longer to look up in a larger table.
   std::size_t max_keys = 16'384;
+  std::size_t most_keys = 1'000'000;
   // SYNs that one key of a device may send in a second; a gateway joins a relay leg over TCP per session.
   std::uint32_t syns_per_second = 256;
   // For how long, and for how many SYNs, allow_source opens: long enough for a slow handshake, short for a neighbour.
@@ -84,12 +93,13 @@ struct KernelGateOptions {
   Duration flow_lifetime = std::chrono::seconds(10);
   // Of a gateway: STUN transactions that expect_answer remembers; then the oldest go. 90 octets each, taken at once.
   std::size_t max_awaited = 1024;
+  LogSink log;  // when the table grew, when it is full
 };
 
 struct KernelGateStats {
   std::array<std::uint64_t, kGateVerdictCount> packets{};
   std::size_t hints = 0;  // in the kernel now
-  bool complete = true;   // false: there were more keys than max_keys
+  bool complete = true;   // false: there are more keys than fit
 
   [[nodiscard]] std::uint64_t count(GateVerdict verdict) const { return packets[static_cast<std::size_t>(verdict)]; }
 };
@@ -101,6 +111,8 @@ class KernelGate {
   // What requests are made under: a broker's or a gateway's own, the current one and those before.
   static constexpr std::size_t kMaxStunKeys = 16;
   static constexpr std::size_t kMaxConnectionIdKeys = 2;
+  // One for each site, and a configured one.
+  static constexpr std::size_t kMaxDnsSuffixes = 17;
 
   virtual ~KernelGate() = default;
   KernelGate(const KernelGate&) = delete;
@@ -113,6 +125,10 @@ class KernelGate {
   virtual void set_stun_keys(std::span<const Secret<16>> keys) = 0;
   // Those past kMaxConnectionIdKeys are not taken.
   virtual void set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) = 0;
+
+  // What DNS knocks may end in, as parse_dns_carrier is asked. Before it was called, and past kMaxDnsSuffixes, the gate
+  // looks neither at what follows a frame nor for copies: a copy that user space refuses must not stand for the frame.
+  virtual void set_dns_suffixes(std::span<const DnsSuffix> suffixes) = 0;
 
   // Call this after each Verifier::handle_timeout and whenever devices were added: it takes a piece of what is over
   // out of the kernel, below a tenth of a millisecond. What is added or removed is so at once.
@@ -133,12 +149,14 @@ class KernelGate {
   // A knock over DNS: whoever answers in the broker's place is heard for so long.
   virtual void expect_dns(const SocketAddress& server, Duration lifetime) = 0;
 
-  // Replaces the filter of a socket. The socket keeps it when the gate is gone.
+  // Replaces the filter of a socket, and again when the table moves. The socket keeps it when the gate is gone.
   [[nodiscard]] virtual Result<void> attach(int socket, GateSocket kind) = 0;
-  // For setsockopt(SO_ATTACH_BPF) by whoever owns the socket. Owned by the gate.
+  // For setsockopt(SO_ATTACH_BPF) before a socket is one that others can reach; attach() is to follow, or the filter
+  // goes out of date. Owned by the gate, until the next call of anything; -1: no program was loaded for this kind.
   [[nodiscard]] virtual int program(GateSocket kind) const = 0;
 
-  // False when not every key fits: strangers' knock shapes reach user space, which refuses them. Say so in health.
+  // False when not every key fits: strangers' datagrams reach user space, which refuses them, and members whose key is
+  // not in it get no answer on TCP. Say so in health.
   [[nodiscard]] virtual bool complete() const = 0;
   // Since the gate was opened, over all sockets.
   [[nodiscard]] virtual KernelGateStats stats() const = 0;

@@ -19,6 +19,13 @@ using nlohmann::json;
 
 std::string text_of(const std::optional<SocketAddress>& address) { return address ? address->to_string() : ""; }
 
+// Both of TCP: the visibility can be reloaded.
+std::vector<spa::GateSocket> gated_sockets(std::uint16_t dns_port) {
+  std::vector<spa::GateSocket> kinds{spa::GateSocket::kBrokerUdp, spa::GateSocket::kTcpSyn, spa::GateSocket::kTcpIp};
+  if (dns_port != 0) kinds.push_back(spa::GateSocket::kBrokerDns);
+  return kinds;
+}
+
 std::vector<spa::KeyPair> pairs_of(const config::SiteConfig& site) {
   std::vector<spa::KeyPair> pairs;
   for (const config::SpaKey& key : site.spa_keys) pairs.push_back(spa::KeyPair::from_secret(key.secret.view()));
@@ -59,7 +66,7 @@ Result<void> BrokerApp::open() {
   if (!sites) return tl::unexpected(sites.error());
   std::vector<const SignedRoster*> rosters;
   for (const auto& site : *sites) rosters.push_back(&site.roster);
-  gate_ = program::open_gate(config_.spa.kernel_gate, rosters, log_.sink());
+  gate_ = program::open_gate(config_.spa.kernel_gate, gated_sockets(config_.listen.dns_port), rosters, log_.sink());
   auto broker = natt::uv::Broker::open(loop_.native(),
                                        {.address = config_.listen.address,
                                         .port = config_.listen.port,

@@ -2,13 +2,14 @@
 #include "apps/program/gate_state.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace natt::program {
 namespace {
 
-// A roster's entry has about 150 octets a device, 38 of them for a key (docs/WIRE.md section 2.2): a key for each 64
-// octets leaves room for every device twice.
-constexpr std::size_t kOctetsPerKey = 64;
+// A roster's entry has about 150 octets a device, 38 of them for a key (docs/WIRE.md section 2.2). A few more keys than
+// devices at first: lookups take longer in a table with much room, and the gate finds more when keys are renewed.
+constexpr std::size_t kOctetsPerKey = 128;
 constexpr std::size_t kLeastKeys = 4096;
 
 std::size_t keys_of(const std::vector<const SignedRoster*>& rosters) {
@@ -24,13 +25,14 @@ GateState off(bool wanted, std::string reason, LogLevel level, const LogSink& lo
 
 }  // namespace
 
-GateState open_gate(bool wanted, const std::vector<const SignedRoster*>& rosters, const LogSink& log) {
+GateState open_gate(bool wanted, std::vector<spa::GateSocket> sockets,
+                    const std::vector<const SignedRoster*>& rosters, const LogSink& log) {
   if (!wanted) return off(false, "[spa] kernel_gate is false", LogLevel::kInfo, log);
   if (rosters.size() > spa::KernelGate::kMaxVerifiers) {
     return off(true, "the kernel gate serves 16 sites, this program has more", LogLevel::kWarning, log);
   }
   const std::size_t keys = keys_of(rosters);
-  auto gate = spa::open_kernel_gate({.max_keys = keys});
+  auto gate = spa::open_kernel_gate({.sockets = std::move(sockets), .max_keys = keys, .log = log});
   if (!gate) return off(true, gate.error().message, LogLevel::kWarning, log);
   log(LogLevel::kInfo, "natt.spa.kernel_gate state=on keys=" + std::to_string(keys));
   return {.gate = std::move(*gate), .off_reason = {}, .wanted = true};
@@ -53,7 +55,8 @@ void add_gate_health(control::Health& health, const GateState& state) {
   }
   if (!stats.complete) {
     health.add(control::HealthStatus::kWarning,
-               "kernel gate: more devices than it was opened for, knocks of strangers reach this program: restart it");
+               "kernel gate: more devices than fit in it, so knocks of strangers reach this program, and TCP stays closed "
+               "to devices that are not in it: restart this program");
   }
 }
 

@@ -22,8 +22,9 @@ struct GateState {
   bool wanted = true;                     // `[spa] kernel_gate`
 };
 
-// Sized for the rosters, with room for as many devices again.
-[[nodiscard]] GateState open_gate(bool wanted, const std::vector<const SignedRoster*>& rosters, const LogSink& log);
+// For sockets of these kinds, sized for the rosters.
+[[nodiscard]] GateState open_gate(bool wanted, std::vector<spa::GateSocket> sockets,
+                                  const std::vector<const SignedRoster*>& rosters, const LogSink& log);
 void add_gate_health(control::Health& health, const GateState& state);
 
 }  // namespace natt::program

@@ -75,7 +75,7 @@ def kill(site):
 def restart(site, host, keys):
     """Starts the broker and a client's connections at the same moment; milliseconds until one opens."""
     site.start("broker", site.lab.broker, ready=False)
-    knock = knocking.knock(host, keys, 1, 10, "--no-udp", "--attempts", ATTEMPTS)
+    knock = knocking.knock(host, keys, 1, 10, "--no-udp", "--syn", "--attempts", ATTEMPTS)
     site.processes["broker"].wait_for("ready")
     if knock.opened != 1:
         raise LabError("the restarted broker opened to nobody")

@@ -139,6 +139,7 @@ Result<void> Broker::Impl::add_site(BrokerSiteOptions material, WallTime wall_no
 }
 
 Result<void> Broker::Impl::open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix> dns_suffixes) {
+  if (options_.gate != nullptr) options_.gate->set_dns_suffixes(dns_suffixes);
   auto udp = BrokerUdp::open(loop,
                              {.address = options_.address,
                               .port = options_.port,
@@ -162,8 +163,7 @@ Result<void> Broker::Impl::open_tcp(uv_loop_s& loop) {
   auto tcp = SignalServer::open(loop, listen, admission_, hub_, *this);
   if (!tcp) return tl::unexpected(tcp.error());
   tcp_ = std::move(*tcp);
-  door_.set_listener(tcp_->descriptor());
-  return {};
+  return door_.set_listener(tcp_->descriptor());
 }
 
 void Broker::Impl::arm_timer() {

@@ -34,8 +34,11 @@ class TcpDoor final : public KnockListener {
   // The first time before there is a listener, again after a reload. kIo when the gate could not be put on the
   // listener, which then is as visible as before: the next call tries again.
   [[nodiscard]] Result<void> set_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> wanted);
-  // The socket that policy changes act on.
-  void set_listener(int descriptor) { listener_ = descriptor; }
+  // The socket that policy changes act on; the gate puts later programs on it, too.
+  [[nodiscard]] Result<void> set_listener(int descriptor) {
+    listener_ = descriptor;
+    return apply_gate();
+  }
 
   void on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) override;
   void handle_knock_missing(Instant now, const KnockMissing& missing);

@@ -21,7 +21,7 @@ BrokerListen read_listen(TableReader& root) {
 }
 
 BrokerConfig read_broker_config(TableReader& root, const std::filesystem::path& file) {
-  BrokerConfig config{read_program_tables(root, file, Hides::kYes)};
+  BrokerConfig config{read_program_tables(root, file, Hides::kUdpAndTcp)};
   config.sites = read_sites(root, file, Role::kBroker, kMaxSites);
   config.listen = read_listen(root);
   return config;

@@ -138,7 +138,7 @@ RaceConfig read_race(TableReader& root) {
 }
 
 ClientConfig read_client_config(TableReader& root, const std::filesystem::path& file) {
-  ClientConfig config{read_program_tables(root, file, Hides::kNo)};
+  ClientConfig config{read_program_tables(root, file, Hides::kNothing)};
   config.sites = read_sites(root, file, Role::kClient, kMaxSites);
   config.forwards = read_forwards(root, config.sites);
   config.socks = read_socks(root, config.sites, file);

@@ -82,7 +82,7 @@ gateway::Entitlement read_entitlement(TableReader& table, std::size_t& rules_lef
 }
 
 GatewayConfig read_gateway_config(TableReader& root, const std::filesystem::path& file) {
-  GatewayConfig config{read_program_tables(root, file, Hides::kNo)};
+  GatewayConfig config{read_program_tables(root, file, Hides::kUdp)};
   auto sites = read_sites(root, file, Role::kGateway, 1);
   if (!sites.empty()) config.site = std::move(sites.front());
   config.listen = read_listen(root);

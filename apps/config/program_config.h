@@ -47,7 +47,7 @@ struct LogConfig {
 struct SpaConfig {
   // A broker's own; elsewhere what to believe of brokers that `[[site.broker]] spa_mode` does not name.
   SpaMode mode = SpaMode::kUdpTcp;
-  // Absent: the best this host can do. Brokers and gateways only.
+  // Absent: the best this host can do. Brokers only.
   std::optional<TcpVisibility> tcp_visibility;
   // Strangers' packets are dropped in the kernel where the host can. Brokers and gateways only.
   bool kernel_gate = true;

@@ -84,10 +84,10 @@ SpaConfig read_spa(TableReader& root, Hides hides) {
   config.mode = table->parsed("mode", parse_spa_mode, kSpaModeForm).value_or(config.mode);
   config.dns_suffix =
       table->parsed("dns_suffix", spa::DnsSuffix::parse, "a host name of at most 60 characters without a final dot");
-  if (hides == Hides::kYes) {
+  if (hides == Hides::kUdpAndTcp) {
     config.tcp_visibility = table->parsed("tcp_visibility", parse_visibility, "\"syn\", \"ip\" or \"open\"");
-    config.kernel_gate = table->boolean("kernel_gate").value_or(config.kernel_gate);
   }
+  if (hides != Hides::kNothing) config.kernel_gate = table->boolean("kernel_gate").value_or(config.kernel_gate);
   table->finish();
   return config;
 }

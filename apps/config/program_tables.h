@@ -11,8 +11,9 @@
 
 namespace natt::config {
 
-// What every file has, read from the root of `file`. Only a broker has a TCP listener to hide and a kernel gate in front.
-enum class Hides { kNo, kYes };
+// What a program has to hide, with a kernel gate in front: nothing, a UDP socket, or a TCP listener as well.
+enum class Hides { kNothing, kUdp, kUdpAndTcp };
+// What every file has, read from the root of `file`.
 [[nodiscard]] ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path& file,
                                                 Hides hides);
 

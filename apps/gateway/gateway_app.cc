@@ -32,6 +32,8 @@ Result<void> GatewayApp::open() {
   settings_ = std::make_unique<config::NattSettings>(std::move(*settings));
   auto options = gateway_options();
   if (!options) return tl::unexpected(options.error());
+  gate_ = program::open_gate(config_.spa.kernel_gate, {spa::GateSocket::kTunnelUdp}, {&options->roster}, log_.sink());
+  options->gate = gate_.gate.get();
   auto gateway = tunnel::uv::Gateway::open(loop_.native(), std::move(*options), policy_, random_, *this);
   if (!gateway) return tl::unexpected(gateway.error());
   gateway_ = std::move(*gateway);
@@ -159,6 +161,7 @@ control::Health GatewayApp::health() const {
                "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");
   }
   health.spa.push_back(control::counters_of(config_.site.name, gateway_->spa_stats()));
+  program::add_gate_health(health, gate_);
   return health;
 }
 

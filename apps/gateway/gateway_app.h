@@ -16,6 +16,7 @@
 #include "apps/control/status.h"
 #include "apps/gateway/entitlement_policy.h"
 #include "apps/program/event_loop.h"
+#include "apps/program/gate_state.h"
 #include "apps/program/retired_key_files.h"
 #include "apps/program/roster_files.h"
 
@@ -58,6 +59,7 @@ class GatewayApp final : private program::EventLoop::Listener,
   std::unique_ptr<config::NattSettings> settings_;
   WallTime since_{};
   program::RetiredKeyFiles retired_keys_;
+  program::GateState gate_;
   std::unique_ptr<tunnel::uv::Gateway> gateway_;
   std::unique_ptr<program::RosterWatch> watch_;
   control::CommandTable commands_;

@@ -11,6 +11,9 @@ namespace {
 // devices at first: lookups take longer in a table with much room, and the gate finds more when keys are renewed.
 constexpr std::size_t kOctetsPerKey = 128;
 constexpr std::size_t kLeastKeys = 4096;
+// A gateway's: 500 checks a second, and consent every 5 s for each of 16,384 sessions, all answered within 15 s
+// (natt/gate_expectations.h). Nobody else's gate takes room for them.
+constexpr std::size_t kAwaitedAnswers = 65'536;
 
 std::size_t keys_of(const std::vector<const SignedRoster*>& rosters) {
   std::size_t octets = 0;
@@ -32,7 +35,8 @@ GateState open_gate(bool wanted, std::vector<spa::GateSocket> sockets,
     return off(true, "the kernel gate serves 16 sites, this program has more", LogLevel::kWarning, log);
   }
   const std::size_t keys = keys_of(rosters);
-  auto gate = spa::open_kernel_gate({.sockets = std::move(sockets), .max_keys = keys, .log = log});
+  auto gate = spa::open_kernel_gate(
+      {.sockets = std::move(sockets), .max_keys = keys, .max_awaited = kAwaitedAnswers, .log = log});
   if (!gate) return off(true, gate.error().message, LogLevel::kWarning, log);
   log(LogLevel::kInfo, "natt.spa.kernel_gate state=on keys=" + std::to_string(keys));
   return {.gate = std::move(*gate), .off_reason = {}, .wanted = true};

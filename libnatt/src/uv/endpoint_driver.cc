@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <natt/demux.h>
+#include <natt/gate_expectations.h>
 #include <natt/uv/interface_addresses.h>
 
 namespace natt::uv {
@@ -14,6 +15,10 @@ Result<std::unique_ptr<EndpointDriver>> EndpointDriver::open(uv_loop_s& loop, co
   auto socket = UdpSocket::open(loop, {.bind = options.bind}, *driver);
   if (!socket) return tl::unexpected(socket.error());
   driver->socket_ = std::move(*socket);
+  if (options.gate != nullptr) {
+    auto attached = options.gate->attach(driver->socket_->descriptor(), spa::GateSocket::kTunnelUdp);
+    if (!attached) return tl::unexpected(attached.error());
+  }
   const Instant start = now();
   driver->refresh_addresses(start);
   driver->flush(start);
@@ -21,7 +26,7 @@ Result<std::unique_ptr<EndpointDriver>> EndpointDriver::open(uv_loop_s& loop, co
 }
 
 EndpointDriver::EndpointDriver(uv_loop_s& loop, const Options& options, Random& random, Listener& listener)
-    : listener_(listener), endpoint_(options.endpoint, random), timer_(loop, *this) {}
+    : listener_(listener), gate_(options.gate), endpoint_(options.endpoint, random), timer_(loop, *this) {}
 
 EndpointDriver::~EndpointDriver() = default;
 
@@ -98,14 +103,14 @@ void EndpointDriver::on_timer(Instant now) {
 }
 
 void EndpointDriver::flush(Instant now) {
-  while (auto transmit = endpoint_.poll_transmit()) socket_->send(*transmit);
+  while (auto transmit = endpoint_.poll_transmit()) send_own(*transmit);
   timer_.arm(earlier(endpoint_.next_deadline(), next_interface_check_));
   // An event's handler may give commands and call flush() in turn: the outer loop delivers what that caused.
   if (flushing_) return;
   flushing_ = true;
   while (auto event = endpoint_.poll_event()) listener_.on_endpoint_event(now, *event);
   flushing_ = false;
-  while (auto transmit = endpoint_.poll_transmit()) socket_->send(*transmit);
+  while (auto transmit = endpoint_.poll_transmit()) send_own(*transmit);
   timer_.arm(earlier(endpoint_.next_deadline(), next_interface_check_));
 }
 
@@ -119,6 +124,17 @@ SendResult EndpointDriver::send(Instant now, const PathTrain& train) {
   return result;
 }
 
-void EndpointDriver::send(const Transmit& transmit) { socket_->send(transmit); }
+void EndpointDriver::send(const Transmit& transmit) {
+  const bool dns = std::any_of(mutes_.begin(), mutes_.end(),
+                               [&](const Mute& mute) { return mute.address == transmit.to; });
+  if (gate_ != nullptr && dns) gate_->expect_dns(transmit.to, kDnsAnswerLifetime);
+  socket_->send(transmit);
+}
+
+// An answer on loopback can be here before send() returns: it is expected first.
+void EndpointDriver::send_own(const Transmit& transmit) {
+  if (gate_ != nullptr) expect_answers_to(*gate_, transmit);
+  socket_->send(transmit);
+}
 
 }  // namespace natt::uv

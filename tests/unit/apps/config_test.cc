@@ -102,6 +102,14 @@ TEST_CASE("config: a gateway's generated file carries the entitlements of init",
   CHECK(config->entitlements[0].allow[0].text == "tcp/10.99.0.0/24:1-65535");
 }
 
+TEST_CASE("config: brokers and gateways use the kernel gate unless told not to", "[apps][config]") {
+  const std::string off = "\n[spa]\nkernel_gate = false\n";
+  CHECK(parse_broker_config(device_text(Role::kBroker), kFile)->spa.kernel_gate);
+  CHECK(parse_gateway_config(device_text(Role::kGateway), kFile)->spa.kernel_gate);
+  CHECK_FALSE(parse_broker_config(device_text(Role::kBroker) + off, kFile)->spa.kernel_gate);
+  CHECK_FALSE(parse_gateway_config(device_text(Role::kGateway) + off, kFile)->spa.kernel_gate);
+}
+
 TEST_CASE("config: a client's generated file races at 300 ms and 2.5 s and takes private routes only",
           "[apps][config]") {
   const auto config = parse_client_config(device_text(Role::kClient), kFile);
@@ -259,7 +267,9 @@ TEST_CASE("config: whatever is wrong, the complaint names file, line and key", "
       {Role::kClient, "[[forward]]\nlisten = \"127.0.0.1:80\"\ntarget = \"a.b:0\"", "forward[1].target", "HOST:PORT"},
       {Role::kClient, "[[forward]]\nlisten = \"127.0.0.1:80\"\ntarget = \"a..b:1\"", "forward[1].target", "HOST:PORT"},
       {Role::kClient, "[spa]\ntcp_visibility = \"syn\"", "spa.tcp_visibility", "unknown key"},
-      {Role::kGateway, "[spa]\nkernel_gate = false", "spa.kernel_gate", "unknown key"},
+      {Role::kClient, "[spa]\nkernel_gate = false", "spa.kernel_gate", "unknown key"},
+      {Role::kGateway, "[spa]\ntcp_visibility = \"syn\"", "spa.tcp_visibility", "unknown key"},
+      {Role::kGateway, "[spa]\nkernel_gate = 1", "spa.kernel_gate", "true or false"},
       {Role::kClient, "[listen]", "listen", "unknown key"},
       {Role::kClient, "[log]\nlevel = \"loud\"", "log.level", "\"debug\""},
       {Role::kBroker, "[listen]\nport = 0", "listen.port", "1 to 65535"},

@@ -15,6 +15,7 @@
 #include <natt/endpoint.h>
 #include <natt/error.h>
 #include <natt/path_id.h>
+#include <natt/spa/kernel_gate.h>
 #include <natt/uv/timer.h>
 #include <natt/uv/udp_socket.h>
 
@@ -48,6 +49,9 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   struct Options {
     SocketAddress bind;
     EndpointOptions endpoint;
+    // Put on the socket and told what the endpoint asks for; its keys and verifier are the owner's business. Until it has
+    // them no request and no tunnel comes in. None: null. Outlives the driver.
+    spa::KernelGate* gate = nullptr;
   };
 
   [[nodiscard]] static Result<std::unique_ptr<EndpointDriver>> open(uv_loop_s& loop, const Options& options,
@@ -88,12 +92,14 @@ class EndpointDriver final : private UdpSocket::Listener, private Timer::Listene
   void handle_datagram(Instant now, const ReceivedTrain& train, ByteView datagram);
   [[nodiscard]] std::optional<PathId> path_of(Instant now, const SocketAddress& from, const TunnelPacket& packet);
   void listen_to_mutes(const ReceivedTrain& train);
+  void send_own(const Transmit& transmit);
   void refresh_addresses(Instant now);
 
   // How often interfaces are looked at: a new network is noticed within this time, and STUN's keepalive is as slow.
   static constexpr Duration kInterfaceInterval = std::chrono::seconds(5);
 
   Listener& listener_;
+  spa::KernelGate* gate_;
   Endpoint endpoint_;
   Timer timer_;
   std::unique_ptr<UdpSocket> socket_;

@@ -2,6 +2,7 @@
 #include <natt/tunnel/uv/gateway.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
 
@@ -79,6 +80,7 @@ class Gateway::Impl final : public EndpointDriver::Listener,
  private:
   [[nodiscard]] Result<void> open_tunnel();
   [[nodiscard]] Result<void> open_signaling();
+  void brief_kernel_gate();
   void handle_server_event(Instant now, const ServerEvent& event);
   void on_connected(Instant now, const ClientConnected& connected);
   void on_disconnected(Instant now, const ClientDisconnected& gone);
@@ -104,13 +106,15 @@ Result<void> Gateway::Impl::open() {
                                                    .stun_keepalive = options_.stun_keepalive,
                                                    .punch = {.policy = {.private_prefixes = options_.probe_prefixes},
                                                              .log = options_.log},
-                                                   .log = options_.log}},
+                                                   .log = options_.log},
+                                      .gate = options_.gate},
                                      random_, *this);
   if (!driver) return tl::unexpected(driver.error());
   driver_ = std::move(*driver);
   sessions_ = std::make_unique<GatewaySessions>(options_.credentials, policy_, *driver_, random_, options_.log);
   if (auto opened = open_signaling(); !opened) return opened;
   if (auto opened = open_tunnel(); !opened) return opened;
+  brief_kernel_gate();
   signaling_->start(natt::uv::now());
   flush(natt::uv::now());
   return {};
@@ -142,6 +146,7 @@ Result<void> Gateway::Impl::open_tunnel() {
                                 .replay_journal = options_.replay_journal,
                                 .keys_made = options_.credentials.not_before() + kCertificateBackdating,
                                 .retired = std::move(options_.retired),
+                                .kernel = options_.gate,
                                 .policy = policy_};
   for (const auto& key : options_.spa_keys) gate.keys.push_back(spa::KeyPair::from_secret(key.pair.secret()));
   auto verifier =
@@ -160,6 +165,15 @@ Result<void> Gateway::Impl::open_tunnel() {
   streams_ = std::make_unique<GatewayStreams>(loop_, *server_, policy_, options_.log,
                                               static_cast<GatewayStreams::Owner&>(*this));
   return options_.tun.enabled ? streams_->open_ip(options_.tun, random_) : Result<void>{};
+}
+
+// Answers to what the endpoint asks need no key: the driver tells the gate what it asked.
+void Gateway::Impl::brief_kernel_gate() {
+  if (options_.gate == nullptr) return;
+  const std::array<const spa::ConnectionIdKey*, 1> ids{&gate_->connection_ids()};
+  options_.gate->set_connection_id_keys(ids);
+  options_.gate->set_stun_keys({&sessions_->transaction_key(), 1});
+  options_.gate->flush();
 }
 
 void Gateway::Impl::on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
@@ -184,6 +198,7 @@ void Gateway::Impl::on_streams_progress(Instant now) {
 void Gateway::Impl::on_timer(Instant now) {
   server_->handle_timeout(now);
   gate_->handle_timeout(now, wall_now());
+  if (options_.gate != nullptr) options_.gate->flush();
   if (const std::string retired = gate_->take_retired_lines(); !retired.empty()) listener_.on_keys_retired(retired);
   sessions_->handle_timeout(now);
   for (const ConnectionId gone : absence_->handle_timeout(now)) end_dead_tunnel(now, gone);

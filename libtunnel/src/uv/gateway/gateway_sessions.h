@@ -49,6 +49,8 @@ class GatewaySessions {
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   [[nodiscard]] std::size_t size() const { return sessions_.size(); }
+  // What clients of all sessions make their checks under.
+  [[nodiscard]] const StunTransactionKey& transaction_key() const { return transaction_key_; }
 
  private:
   struct Session {

@@ -46,6 +46,11 @@ Result<std::unique_ptr<InitialVerifier>> InitialVerifier::make(Options options, 
   auto guard = natt::uv::ReplayGuard::open(guard_options(options, log), roster, random);
   if (!guard) return tl::unexpected(guard.error());
   spa::VerifierOptions verifier = verifier_options(options, *self->mask_key);
+  if (options.kernel != nullptr) {
+    auto hints = options.kernel->add_verifier(verifier.mask);
+    if (!hints) return tl::unexpected(hints.error());
+    verifier.hint_listener = *hints;
+  }
   (*guard)->brief(verifier, natt::uv::now());
   std::unique_ptr<InitialVerifier> gate(
       new InitialVerifier(std::move(options), std::move(verifier), std::move(*guard), endpoint, random, log));

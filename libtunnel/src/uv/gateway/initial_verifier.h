@@ -9,6 +9,7 @@
 #include <natt/roster_loader.h>
 #include <natt/roster_store.h>
 #include <natt/spa/connection_id.h>
+#include <natt/spa/kernel_gate.h>
 #include <natt/spa/verifier.h>
 #include <natt/tunnel/initial_gate.h>
 #include <natt/tunnel/uv/gateway_policy.h>
@@ -25,6 +26,7 @@ class InitialVerifier final : public InitialGate {
     std::filesystem::path replay_journal;  // empty: none
     WallTime keys_made;                    // the newest of `keys`
     RetiredKeys retired;                   // of a former run
+    spa::KernelGate* kernel = nullptr;     // learns the verifier's hints; outlives it
     // Asked last: a client that may reach nothing gets no handshake. Outlives the verifier.
     const GatewayPolicy& policy;
   };

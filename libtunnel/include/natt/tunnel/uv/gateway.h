@@ -20,6 +20,7 @@
 #include <natt/race.h>
 #include <natt/retired_keys.h>
 #include <natt/roster_store.h>
+#include <natt/spa/kernel_gate.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
@@ -50,6 +51,8 @@ struct GatewayOptions {
   // Where the gateway remembers its clock and keys (natt/device_memory.h); empty: nowhere.
   std::filesystem::path memory_file;
   GatewayTunOptions tun;
+  // In front of the tunnel's socket, for this gateway alone. None: null. Outlives the gateway.
+  spa::KernelGate* gate = nullptr;
   Duration stun_keepalive = std::chrono::seconds(15);
   std::vector<IpPrefix> probe_prefixes;
   std::string software;

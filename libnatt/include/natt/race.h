@@ -33,6 +33,8 @@ enum class ConnectionType : std::uint8_t { kDirect = 0, kNatTraversal = 1, kRela
 inline constexpr std::size_t kConnectionTypes = 3;
 // "Direct", "Direct via NAT Traversal", "Relay": exactly what status output and the reference product say.
 [[nodiscard]] std::string_view to_string(ConnectionType type);
+// How many are connected in which way, by ConnectionType.
+using ConnectionCounts = std::array<std::size_t, kConnectionTypes>;
 
 // Why an attempt did not come to anything.
 enum class AttemptFailure : std::uint8_t {

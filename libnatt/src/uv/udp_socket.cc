@@ -144,6 +144,24 @@ SocketAddress UdpSocket::local_address() const { return bound_address(block_->so
 bool UdpSocket::dual_stack() const { return block_->socket.family == AF_INET6; }
 bool UdpSocket::gso_active() const { return block_->sender.gso(); }
 const UdpSocket::Stats& UdpSocket::stats() const { return block_->stats; }
+
+UdpSocket::Stats& UdpSocket::Stats::operator+=(const Stats& other) {
+  trains_received += other.trains_received;
+  datagrams_received += other.datagrams_received;
+  bytes_received += other.bytes_received;
+  trains_sent += other.trains_sent;
+  datagrams_sent += other.datagrams_sent;
+  bytes_sent += other.bytes_sent;
+  overflowed += other.overflowed;
+  blocked += other.blocked;
+  too_big += other.too_big;
+  send_failed += other.send_failed;
+  soft_errors += other.soft_errors;
+  gso_fallbacks += other.gso_fallbacks;
+  receive_buffer += other.receive_buffer;
+  send_buffer += other.send_buffer;
+  return *this;
+}
 int UdpSocket::descriptor() const { return block_->socket.fd.get(); }
 
 }  // namespace natt::uv

@@ -32,6 +32,7 @@
 #include <natt/spa/verifier.h>
 #include <natt/stun_server.h>
 #include <natt/uv/roster_updater.h>
+#include <natt/uv/udp_socket.h>
 #include <natt/tcp_door_plan.h>
 
 struct uv_loop_s;
@@ -151,6 +152,8 @@ class Broker {
 
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] std::vector<BrokerSession> sessions() const;
+  // Of the sessions() that are connected; costs the same for any number.
+  [[nodiscard]] ConnectionCounts session_counts() const;
   [[nodiscard]] std::vector<RelaySessionReport> relay_sessions() const;
   [[nodiscard]] std::vector<BrokerSiteState> sites(WallTime wall_now) const;
   // All gateways of the roster, and the clients that are connected.
@@ -159,6 +162,8 @@ class Broker {
   [[nodiscard]] const RelayStats& relay_stats() const;
   [[nodiscard]] const StunServer::Stats& stun_stats() const;
   [[nodiscard]] const SignalHubStats& signal_stats() const;
+  // Of both UDP ports together.
+  [[nodiscard]] UdpSocket::Stats udp_stats() const;
   [[nodiscard]] BrokerDoorState door(Instant now) const;
   // What is retired in a site at the moment; null for one that is not served.
   [[nodiscard]] const RetiredKeys* retired_keys(const std::string& site) const;

@@ -107,6 +107,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
 
   // The calendar, corrected by what this device learnt in its sessions: what brokers and gateways go by.
   [[nodiscard]] WallTime wall_now() const { return memory_.time(); }
+  // What is added to the calendar for that.
+  [[nodiscard]] std::chrono::milliseconds clock_offset() const { return memory_.clock_offset(); }
   // What is wrong with this device's own clock and keys: one sentence each, with what to do.
   [[nodiscard]] std::vector<std::string> own_complaints() const;
 

@@ -105,6 +105,7 @@ class UdpSocket {
     std::uint64_t gso_fallbacks = 0; // destinations whose route refused UDP_SEGMENT
     std::size_t receive_buffer = 0;  // what the kernel granted, in the units asked for
     std::size_t send_buffer = 0;
+    Stats& operator+=(const Stats& other);
   };
 
   class Listener {

@@ -329,11 +329,13 @@ Result<void> Broker::set_tcp_policy(Instant now, SpaMode mode, std::optional<Tcp
 bool Broker::is_drained() const { return impl_->hub_.is_drained(); }
 std::uint16_t Broker::port() const { return impl_->udp_->port(); }
 std::vector<BrokerSession> Broker::sessions() const { return impl_->sessions_.list(); }
+ConnectionCounts Broker::session_counts() const { return impl_->sessions_.counts(); }
 std::vector<RelaySessionReport> Broker::relay_sessions() const { return impl_->relay_.sessions(); }
 RelayLoad Broker::relay_load() const { return impl_->relay_.load(); }
 const RelayStats& Broker::relay_stats() const { return impl_->relay_.stats(); }
 const StunServer::Stats& Broker::stun_stats() const { return impl_->stun_.stats(); }
 const SignalHubStats& Broker::signal_stats() const { return impl_->hub_.stats(); }
+UdpSocket::Stats Broker::udp_stats() const { return impl_->udp_->stats(); }
 
 BrokerDoorState Broker::door(Instant now) const {
   return {.mode = impl_->door_.mode(),

@@ -73,6 +73,12 @@ BrokerUdp::~BrokerUdp() = default;
 
 std::uint16_t BrokerUdp::port() const { return main_->socket().local_address().port; }
 
+UdpSocket::Stats BrokerUdp::stats() const {
+  UdpSocket::Stats sum = main_->socket().stats();
+  if (dns_) sum += dns_->socket().stats();
+  return sum;
+}
+
 void BrokerUdp::on_timer(Instant now) {
   relay_.handle_timeout(now, wall_now());
   flush();

@@ -46,6 +46,8 @@ class BrokerUdp final : private Timer::Listener {
   // After commands to the relay server: sends its control frames and re-arms its timer.
   void flush();
   [[nodiscard]] std::uint16_t port() const;
+  // Of both ports together.
+  [[nodiscard]] UdpSocket::Stats stats() const;
   [[nodiscard]] std::uint64_t knocks_granted() const { return knocks_.granted(); }
 
  private:

@@ -12,18 +12,28 @@ void SessionTable::report(Instant now, const BrokerSession& session) {
   if (found == sessions_.end()) {
     if (sessions_.size() >= kMaxSessions || per_client_[session.client] >= kMaxPerClient) return;
     ++per_client_[session.client];
-    sessions_.emplace(session.key, session).first->second.since = now;
+    BrokerSession& added = sessions_.emplace(session.key, session).first->second;
+    added.since = now;
+    added.type.reset();
+    set_type(added, session.type);
     return;
   }
   // Another client cannot speak for this session, should it have learned the id.
   if (found->second.client != session.client || !session.type) return;
-  found->second.type = session.type;
+  set_type(found->second, session.type);
   found->second.reason = session.reason;
+}
+
+void SessionTable::set_type(BrokerSession& session, std::optional<ConnectionType> type) {
+  if (session.type) --counts_[static_cast<std::size_t>(*session.type)];
+  session.type = type;
+  if (session.type) ++counts_[static_cast<std::size_t>(*session.type)];
 }
 
 void SessionTable::erase(std::map<SessionKey, BrokerSession>::iterator session) {
   const auto count = per_client_.find(session->second.client);
   if (count != per_client_.end() && --count->second == 0) per_client_.erase(count);
+  set_type(session->second, std::nullopt);
   sessions_.erase(session);
 }
 

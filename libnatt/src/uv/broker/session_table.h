@@ -37,12 +37,16 @@ class SessionTable {
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
   [[nodiscard]] std::vector<BrokerSession> list() const;
+  // Of those whose type is known.
+  [[nodiscard]] const ConnectionCounts& counts() const { return counts_; }
 
  private:
   std::map<SessionKey, BrokerSession> sessions_;
   std::map<Identity, Instant> left_;
   std::map<Identity, std::size_t> per_client_;
+  ConnectionCounts counts_{};
   void remove_sessions_of(const Identity& client);
+  void set_type(BrokerSession& session, std::optional<ConnectionType> type);
   void erase(std::map<SessionKey, BrokerSession>::iterator session);
 };
 

@@ -336,6 +336,10 @@ std::vector<SiteSignaling::BrokerState> SiteClient::brokers() const { return imp
 std::vector<std::string> SiteClient::own_complaints() const { return impl_->signaling_->own_complaints(); }
 SocketAddress SiteClient::local_address() const { return impl_->driver_->local_address(); }
 
+const PunchAgent::Stats& SiteClient::punch_stats() const { return impl_->driver_->endpoint().punch_stats(); }
+const natt::uv::UdpSocket::Stats& SiteClient::udp_stats() const { return impl_->driver_->socket_stats(); }
+std::chrono::milliseconds SiteClient::clock_offset() const { return impl_->signaling_->clock_offset(); }
+
 std::vector<SiteConnection> SiteClient::connections() const {
   std::vector<SiteConnection> connections;
   for (const auto& [name, link] : impl_->links_) connections.push_back(link->describe());

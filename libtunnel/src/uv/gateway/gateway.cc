@@ -438,12 +438,22 @@ SocketAddress Gateway::local_address() const { return impl_->driver_->local_addr
 const Roster& Gateway::roster() const { return impl_->signaling_->roster(); }
 std::vector<SiteSignaling::BrokerState> Gateway::brokers() const { return impl_->signaling_->states(); }
 ServerStats Gateway::tunnel_stats() const { return impl_->server_->stats(); }
+const PunchAgent::Stats& Gateway::punch_stats() const { return impl_->driver_->endpoint().punch_stats(); }
+const natt::uv::UdpSocket::Stats& Gateway::udp_stats() const { return impl_->driver_->socket_stats(); }
+std::chrono::milliseconds Gateway::clock_offset() const { return impl_->signaling_->clock_offset(); }
 spa::VerifierStats Gateway::spa_stats() const { return impl_->gate_->stats(); }
 std::vector<std::string> Gateway::own_complaints() const { return impl_->signaling_->own_complaints(); }
 const RetiredKeys& Gateway::retired_keys() const { return impl_->gate_->retired_keys(); }
 std::optional<spa::ReplayStatus> Gateway::replay_status() const { return impl_->gate_->replay_status(); }
 std::size_t Gateway::session_count() const { return impl_->sessions_->size(); }
 std::size_t Gateway::stream_count() const { return impl_->streams_->size(); }
+
+ConnectionCounts Gateway::connection_counts() const {
+  ConnectionCounts counts{};
+  const Endpoint& endpoint = impl_->driver_->endpoint();
+  for (const auto& [id, tunnel] : impl_->tunnels_) ++counts[static_cast<std::size_t>(endpoint.type_of(tunnel.path))];
+  return counts;
+}
 
 std::vector<GatewayConnection> Gateway::connections() const {
   std::vector<GatewayConnection> connections;

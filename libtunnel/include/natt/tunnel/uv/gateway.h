@@ -108,6 +108,12 @@ class Gateway {
   [[nodiscard]] std::vector<GatewayConnection> connections() const;
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] ServerStats tunnel_stats() const;
+  // Of connections().
+  [[nodiscard]] ConnectionCounts connection_counts() const;
+  [[nodiscard]] const PunchAgent::Stats& punch_stats() const;
+  [[nodiscard]] const natt::uv::UdpSocket::Stats& udp_stats() const;
+  // What this device adds to its calendar to meet its brokers'.
+  [[nodiscard]] std::chrono::milliseconds clock_offset() const;
   [[nodiscard]] spa::VerifierStats spa_stats() const;
   [[nodiscard]] const RetiredKeys& retired_keys() const;
   // What is wrong with this gateway's own clock and keys: one sentence each, with what to do.

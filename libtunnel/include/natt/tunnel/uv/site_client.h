@@ -139,6 +139,10 @@ class SiteClient {
   [[nodiscard]] std::vector<SiteConnection> connections() const;
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] SocketAddress local_address() const;
+  [[nodiscard]] const PunchAgent::Stats& punch_stats() const;
+  [[nodiscard]] const natt::uv::UdpSocket::Stats& udp_stats() const;
+  // What this device adds to its calendar to meet its brokers'.
+  [[nodiscard]] std::chrono::milliseconds clock_offset() const;
   // What is wrong with this device's own clock and keys: one sentence each, with what to do.
   [[nodiscard]] std::vector<std::string> own_complaints() const;
 

@@ -31,6 +31,8 @@ if(NATT_BUILD_APPS)
   find_package(tomlplusplus REQUIRED)
   find_package(CLI11 REQUIRED)
   find_package(nlohmann_json REQUIRED)
+  # The text of /metrics. By pkg-config: the CMake package wants civetweb and curl for parts that are not used.
+  pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 endif()
 if(NATT_BUILD_TESTS)
   find_package(Catch2 3 REQUIRED)

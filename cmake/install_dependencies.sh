@@ -18,12 +18,13 @@ build_packages=(
   g++ cmake ninja-build pkg-config ca-certificates dpkg-dev xz-utils
   libuv1-dev libsodium-dev libbpf-dev clang libnghttp2-dev libprotobuf-dev protobuf-compiler libexpected-dev
   libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
+  prometheus-cpp-dev
   iproute2 nftables netbase python3 util-linux procps curl
 )
 # From bookworm-backports on Debian 12; later releases have them in main.
 backports_packages=(android-libboringssl-dev libnghttp3-dev libcatch2-dev catch2)
 test_packages=(clang-format libclang-rt-14-dev lld llvm git coturn tshark jq openssl iputils-ping
-  nmap fwknop-server fwknop-client iptables bind9-dnsutils python3-numpy spin)
+  nmap fwknop-server fwknop-client iptables bind9-dnsutils python3-numpy spin python3-prometheus-client)
 
 say() { printf 'natt: %s\n' "$*"; }
 fail() { printf 'natt: %s\n' "$*" >&2; exit 1; }

@@ -9,6 +9,7 @@
 #include "apps/broker/relay_key_file.h"
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
+#include "apps/program/library_counters.h"
 #include "apps/program/service_sockets.h"
 #include "apps/program/site_status.h"
 
@@ -50,6 +51,7 @@ BrokerApp::BrokerApp(program::EventLoop& loop, config::BrokerConfig config, conf
       log_(log),
       retired_keys_(loop.native(), config_.state.dir, log.sink()),
       reloading_(loop.native()),
+      metrics_(loop.native(), [this] { return status(); }, log.sink()),
       timer_(loop.native(), *this) {}
 
 BrokerApp::~BrokerApp() = default;
@@ -94,7 +96,7 @@ Result<void> BrokerApp::open() {
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
-  return {};
+  return metrics_.open(config_.metrics);
 }
 
 Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() {
@@ -187,6 +189,7 @@ void BrokerApp::reload_settings(Instant now, const config::BrokerConfig& config)
   log_.set_level(config.log.level);
   settings_->reload(config.natt);
   apply_settings();
+  metrics_.reload(config.metrics);
   if (auto set = broker_->set_tcp_policy(now, config.spa.mode, config.spa.tcp_visibility); !set) {
     log_.sink()(LogLevel::kError, "natt.spa.mode_failed reason=\"" + set.error().message + "\"");
   }
@@ -214,9 +217,10 @@ void BrokerApp::renew_site(Instant now, const config::SiteConfig& before, const 
 }
 
 control::SessionCounts BrokerApp::counts(const std::string& site) const {
+  if (site.empty()) return control::counts_of(broker_->session_counts());
   control::SessionCounts counts;
   for (const natt::uv::BrokerSession& session : broker_->sessions()) {
-    if (!session.type || (!site.empty() && session.key.site != site)) continue;
+    if (!session.type || session.key.site != site) continue;
     switch (*session.type) {
       case ConnectionType::kDirect: ++counts.direct; break;
       case ConnectionType::kNatTraversal: ++counts.direct_via_natt; break;
@@ -233,7 +237,10 @@ control::Relayed BrokerApp::relayed() const {
 
 void BrokerApp::add_door(control::Health& health) const {
   const natt::uv::BrokerDoorState door = broker_->door(natt::uv::now());
-  if (!door.plan.shortfall.empty()) health.add(control::HealthStatus::kWarning, door.plan.shortfall);
+  if (!health.check("tcp_visibility_as_wanted", door.plan.shortfall.empty())) {
+    health.add(control::HealthStatus::kWarning, door.plan.shortfall);
+  }
+  health.check("members_knocks_arrive", door.knocks_missing.empty());
   for (const KnockMissing& missing : door.knocks_missing) {
     health.add(control::HealthStatus::kWarning, sentence_of(missing));
   }
@@ -255,47 +262,70 @@ void BrokerApp::add_door(control::Health& health) const {
 control::Health BrokerApp::health() const {
   control::Health health;
   const RelayLoad load = broker_->relay_load();
-  if (load.above_sessions_threshold) {
+  if (!health.check("relay_sessions_below_threshold", !load.above_sessions_threshold)) {
     health.add(control::HealthStatus::kWarning, std::to_string(load.sessions) +
                                                     " relayed sessions are above natt/relaySessionsThreshold: add a "
                                                     "broker to the site");
   }
-  if (load.above_throughput_threshold) {
+  if (!health.check("relay_throughput_below_threshold", !load.above_throughput_threshold)) {
     health.add(control::HealthStatus::kWarning,
                "relayed throughput is above natt/relayThroughputBitsPerSecondThreshold: add a broker to the site");
   }
   add_door(health);
   program::add_gate_health(health, gate_);
-  for (const natt::uv::BrokerSiteState& site : broker_->sites(natt::uv::wall_now())) {
-    if (site.roster_stale) {
-      health.add(control::HealthStatus::kWarning,
-                 "the roster of site " + site.name + " is past its next update: sign a new one with nattctl");
-    }
-    if (!site.spa.keys_locked) {
-      health.add(control::HealthStatus::kWarning,
-                 "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
-    }
-    add_keys(health, site);
-    program::add_replay_health(health, site.name, site.replay, natt::uv::now());
-    health.spa.push_back(control::counters_of(site.name, site.spa));
-  }
+  for (const natt::uv::BrokerSiteState& site : broker_->sites(natt::uv::wall_now())) add_site(health, site);
+  health.gauges.emplace_back("relaySessions", load.sessions);
+  health.gauges.emplace_back("relayBitsPerSecond", load.bits_per_second);
+  add_counters(health);
+  metrics_.add_health(health);
   return health;
+}
+
+void BrokerApp::add_site(control::Health& health, const natt::uv::BrokerSiteState& site) const {
+  const Instant now = natt::uv::now();
+  if (!health.check("roster_fresh", !site.roster_stale)) {
+    health.add(control::HealthStatus::kWarning,
+               "the roster of site " + site.name + " is past its next update: sign a new one with nattctl");
+  }
+  if (!health.check("spa_keys_locked", site.spa.keys_locked)) {
+    health.add(control::HealthStatus::kWarning,
+               "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
+  }
+  add_keys(health, site);
+  program::add_replay_health(health, site.name, site.replay, now);
+  health.sites.push_back({.site = site.name,
+                          .roster_number = site.roster_number,
+                          .certificate_end = site.certificate_end,
+                          .clock_offset_seconds = std::nullopt,
+                          .brokers = {},
+                          .channels = {{"gateway", site.gateways_online}, {"client", site.clients_online}}});
+  control::SpaCounters& counters = health.spa.emplace_back(control::counters_of(site.name, site.spa));
+  counters.devices_loading = site.devices_loading;
+  if (site.replay) counters.replay = control::counters_of(*site.replay, now);
+}
+
+void BrokerApp::add_counters(control::Health& health) const {
+  program::add_grant_counters(health, broker_->door(natt::uv::now()).grants);
+  program::add_signal_counters(health, broker_->signal_stats());
+  program::add_stun_counters(health, broker_->stun_stats());
+  program::add_relay_counters(health, broker_->relay_stats());
+  program::add_udp_counters(health, broker_->udp_stats());
 }
 
 void BrokerApp::add_keys(control::Health& health, const natt::uv::BrokerSiteState& site) const {
   const auto left = std::chrono::floor<std::chrono::days>(site.certificate_end - natt::uv::wall_now());
-  if (left <= std::chrono::days(30)) {
+  if (!health.check("certificate_lasts", left > std::chrono::days(30))) {
     health.add(left.count() < 0 ? control::HealthStatus::kError : control::HealthStatus::kWarning,
                "this broker's certificate of site " + site.name + " has " + std::to_string(left.count()) +
                    " days left: run nattctl renew for it and copy its new file here");
   }
-  if (site.missing_own_key) {
+  if (!health.check("own_keys_complete", !site.missing_own_key)) {
     health.add(control::HealthStatus::kWarning,
                "the roster of site " + site.name + " lists SPA key generation " +
                    std::to_string(*site.missing_own_key) + " of this broker, and " + config_.file.string() +
                    " does not hold it: copy the broker's renewed file here; devices try the older key after it");
   }
-  if (site.devices_loading != 0) {
+  if (!health.check("devices_loaded", site.devices_loading == 0)) {
     health.add(control::HealthStatus::kHealthy, std::to_string(site.devices_loading) + " devices of site " + site.name +
                                                     " are being loaded and can knock within seconds");
   }
@@ -305,7 +335,7 @@ void BrokerApp::add_keys(control::Health& health, const natt::uv::BrokerSiteStat
                    " devices of site " + site.name + " have used this broker's newest SPA key since it started");
   }
   const auto& damaged = retired_keys_.damaged();
-  if (std::find(damaged.begin(), damaged.end(), site.name) != damaged.end()) {
+  if (!health.check("retired_keys_readable", std::find(damaged.begin(), damaged.end(), site.name) == damaged.end())) {
     health.add(control::HealthStatus::kWarning,
                "the list of retired SPA keys of site " + site.name +
                    " could not be read: older keys work again until their devices use the newer ones");

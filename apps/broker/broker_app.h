@@ -17,6 +17,7 @@
 #include "apps/control/control_server.h"
 #include "apps/control/status.h"
 #include "apps/control/file_watch.h"
+#include "apps/metrics/metrics_endpoint.h"
 #include "apps/program/background_task.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
@@ -58,6 +59,8 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   void add_commands();
   [[nodiscard]] control::Health health() const;
   void add_door(control::Health& health) const;
+  void add_site(control::Health& health, const natt::uv::BrokerSiteState& site) const;
+  void add_counters(control::Health& health) const;
   [[nodiscard]] control::Status status() const;
   [[nodiscard]] std::vector<control::Session> sessions() const;
   [[nodiscard]] std::vector<control::Site> sites() const;
@@ -85,6 +88,7 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   program::BackgroundTask reloading_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
+  metrics::MetricsEndpoint metrics_;
   natt::uv::Timer timer_;
   std::optional<Instant> stop_at_;
 };

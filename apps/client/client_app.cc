@@ -10,6 +10,7 @@
 #include "apps/client/client_site.h"
 #include "apps/config/state_dir.h"
 #include "apps/program/device_health.h"
+#include "apps/program/library_counters.h"
 #include "apps/program/settings_commands.h"
 #include "apps/program/site_status.h"
 
@@ -18,7 +19,11 @@ namespace natt::client {
 using nlohmann::json;
 
 ClientApp::ClientApp(program::EventLoop& loop, config::ClientConfig config, config::Log& log)
-    : loop_(loop), config_(std::move(config)), log_(log), timer_(loop.native(), *this) {}
+    : loop_(loop),
+      config_(std::move(config)),
+      log_(log),
+      metrics_(loop.native(), [this] { return status(); }, log.sink()),
+      timer_(loop.native(), *this) {}
 
 ClientApp::~ClientApp() = default;
 
@@ -36,7 +41,7 @@ Result<void> ClientApp::open() {
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
-  return {};
+  return metrics_.open(config_.metrics);
 }
 
 Result<void> ClientApp::open_sites() {
@@ -102,6 +107,7 @@ void ClientApp::on_reload(Instant) {
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
   log_.set_level(config->log.level);
   settings_->reload(config->natt);
+  metrics_.reload(config->metrics);
   apply_settings();
   for (const auto& site : sites_) site->reload();
   log_.sink()(LogLevel::kInfo, "natt.reload.done");
@@ -141,7 +147,12 @@ control::Health ClientApp::health() const {
     program::add_site_health(health, site->name(), site->client().brokers(),
                              site->client().roster().is_stale(natt::uv::wall_now()));
     program::add_own_health(health, site->client().own_complaints());
+    health.sites.push_back(program::site_facts(site->name(), site->client().brokers(),
+                                               site->client().roster().number(), site->client().clock_offset()));
+    program::add_punch_counters(health, site->client().punch_stats());
+    program::add_udp_counters(health, site->client().udp_stats());
   }
+  metrics_.add_health(health);
   return health;
 }
 

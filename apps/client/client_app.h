@@ -20,6 +20,7 @@
 #include "apps/control/command_table.h"
 #include "apps/control/control_server.h"
 #include "apps/control/status.h"
+#include "apps/metrics/metrics_endpoint.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/roster_files.h"
 
@@ -66,6 +67,7 @@ class ClientApp final : private program::EventLoop::Listener, private natt::uv::
   std::unique_ptr<SocksServer> socks_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
+  metrics::MetricsEndpoint metrics_;
   natt::uv::Timer timer_;
 };
 

@@ -20,12 +20,6 @@ constexpr std::string_view kPrivateSpace[] = {"10.0.0.0/8", "172.16.0.0/12", "19
 constexpr Duration kLongestRaceStep = std::chrono::minutes(10);
 constexpr std::size_t kMaxSocksCredential = 255;  // RFC 1929: one octet of length
 
-// A port that can be listened on; 0 would be a port that nobody knows.
-std::optional<SocketAddress> parse_listen(std::string_view text) {
-  const auto address = SocketAddress::parse(text);
-  return address && address->port != 0 ? address : std::nullopt;
-}
-
 Forward read_forward(TableReader& table, const std::vector<SiteConfig>& sites) {
   Forward forward;
   table.require("listen");

@@ -44,6 +44,12 @@ struct LogConfig {
   LogLevel level = LogLevel::kInfo;
 };
 
+// `[metrics] listen`: where Prometheus asks (section 8 of docs/OPERATIONS.md). Absent: nowhere.
+struct MetricsConfig {
+  std::optional<SocketAddress> listen;
+  friend bool operator==(const MetricsConfig&, const MetricsConfig&) = default;
+};
+
 struct SpaConfig {
   // A broker's own; elsewhere what to believe of brokers that `[[site.broker]] spa_mode` does not name.
   SpaMode mode = SpaMode::kUdpTcp;
@@ -79,6 +85,7 @@ struct ProgramConfig {
   ControlConfig control;
   LogConfig log;
   NattConfig natt;
+  MetricsConfig metrics;
 };
 
 // Exit statuses of all programs.

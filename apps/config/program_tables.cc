@@ -77,6 +77,15 @@ NattConfig read_natt(TableReader& root) {
   return natt;
 }
 
+MetricsConfig read_metrics(TableReader& root) {
+  MetricsConfig metrics;
+  if (auto table = root.table("metrics")) {
+    metrics.listen = table->parsed("listen", parse_listen, "ADDRESS:PORT such as \"127.0.0.1:9464\"");
+    table->finish();
+  }
+  return metrics;
+}
+
 SpaConfig read_spa(TableReader& root, Hides hides) {
   SpaConfig config;
   auto table = root.table("spa");
@@ -105,7 +114,13 @@ ProgramConfig read_program_tables(TableReader& root, const std::filesystem::path
   config.control = read_control(root, file, config.state);
   config.log = read_log(root);
   config.natt = read_natt(root);
+  config.metrics = read_metrics(root);
   return config;
+}
+
+std::optional<SocketAddress> parse_listen(std::string_view text) {
+  const auto address = SocketAddress::parse(text);
+  return address && address->port != 0 ? address : std::nullopt;
 }
 
 std::vector<IpPrefix> read_probe_prefixes(TableReader& root) {

@@ -20,6 +20,9 @@ enum class Hides { kNothing, kUdp, kUdpAndTcp };
 // `[probe] prefixes`.
 [[nodiscard]] std::vector<IpPrefix> read_probe_prefixes(TableReader& root);
 
+// ADDRESS:PORT to listen on; 0 would be a port that nobody knows.
+[[nodiscard]] std::optional<SocketAddress> parse_listen(std::string_view text);
+
 // Relative paths count from the folder of the configuration file.
 [[nodiscard]] std::filesystem::path resolve_path(std::string_view text, const std::filesystem::path& file);
 

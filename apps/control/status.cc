@@ -15,15 +15,6 @@ void put_time(nlohmann::json& json, const char* key, const std::optional<WallTim
 
 }  // namespace
 
-std::string_view to_string(HealthStatus status) {
-  switch (status) {
-    case HealthStatus::kHealthy: return "healthy";
-    case HealthStatus::kWarning: return "warning";
-    case HealthStatus::kError: return "error";
-  }
-  return "unknown";
-}
-
 std::string utc_text(WallTime time) {
   const std::time_t seconds = std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
   std::tm parts{};
@@ -31,6 +22,13 @@ std::string utc_text(WallTime time) {
   if (::gmtime_r(&seconds, &parts) == nullptr) return "unknown";
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return text;
+}
+
+SessionCounts counts_of(const ConnectionCounts& counts) {
+  const auto of = [&counts](ConnectionType type) { return counts[static_cast<std::size_t>(type)]; };
+  return {.direct = of(ConnectionType::kDirect),
+          .direct_via_natt = of(ConnectionType::kNatTraversal),
+          .relayed = of(ConnectionType::kRelay)};
 }
 
 SessionCounts count(const std::vector<Session>& sessions) {
@@ -45,58 +43,12 @@ SessionCounts count(const std::vector<Session>& sessions) {
   return counts;
 }
 
-void Health::add(HealthStatus severity, std::string detail) {
-  status = std::max(status, severity);
-  details.push_back(std::move(detail));
-}
-
 void to_json(nlohmann::json& json, const SessionCounts& counts) {
   json = {{"direct", counts.direct}, {"directViaNatt", counts.direct_via_natt}, {"relayed", counts.relayed}};
 }
 
 void to_json(nlohmann::json& json, const Relayed& relayed) {
   json = {{"sessions", relayed.sessions}, {"dataThroughputBitsPerSecond", relayed.data_throughput_bits_per_second}};
-}
-
-namespace {
-
-nlohmann::json numbers_json(const std::vector<std::pair<std::string, std::uint64_t>>& numbers) {
-  nlohmann::json json = nlohmann::json::object();
-  for (const auto& [name, number] : numbers) json[name] = number;
-  return json;
-}
-
-}  // namespace
-
-SpaCounters counters_of(const std::string& site, const spa::VerifierStats& stats) {
-  SpaCounters counters{.site = site, .granted = stats.granted, .drops = {}, .devices = stats.devices,
-                       .nonces = stats.nonces};
-  for (std::size_t i = 0; i < spa::kDropReasonCount; ++i) {
-    counters.drops.emplace_back(spa::to_string(static_cast<spa::DropReason>(i)), stats.drops[i]);
-  }
-  return counters;
-}
-
-void to_json(nlohmann::json& json, const SpaCounters& counters) {
-  json = {{"site", counters.site},       {"granted", counters.granted}, {"dropped", numbers_json(counters.drops)},
-          {"devices", counters.devices}, {"nonces", counters.nonces}};
-}
-
-void to_json(nlohmann::json& json, const TcpDoor& door) {
-  json = {{"mode", door.mode}, {"tcpVisibility", door.tcp_visibility}, {"connections", numbers_json(door.counters)}};
-}
-
-void to_json(nlohmann::json& json, const KernelGate& gate) {
-  json = {{"active", gate.active}};
-  if (!gate.active) json["reason"] = gate.reason;
-  if (gate.active) json["packets"] = numbers_json(gate.packets);
-}
-
-void to_json(nlohmann::json& json, const Health& health) {
-  json = {{"status", to_string(health.status)}, {"details", health.details}};
-  if (!health.spa.empty()) json["spa"] = health.spa;
-  if (health.tcp) json["tcp"] = *health.tcp;
-  if (health.gate) json["kernelGate"] = *health.gate;
 }
 
 void to_json(nlohmann::json& json, const Session& session) {

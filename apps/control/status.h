@@ -14,13 +14,11 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <natt/race.h>
-#include <natt/spa/verifier.h>
 #include <natt/time.h>
 
-namespace natt::control {
+#include "apps/control/health.h"
 
-enum class HealthStatus : std::uint8_t { kHealthy, kWarning, kError };
-[[nodiscard]] std::string_view to_string(HealthStatus status);  // "healthy", "warning", "error"
+namespace natt::control {
 
 // "2026-01-31T08:00:00Z" (RFC 3339).
 [[nodiscard]] std::string utc_text(WallTime time);
@@ -34,40 +32,6 @@ struct SessionCounts {
 struct Relayed {
   std::uint64_t sessions = 0;
   std::uint64_t data_throughput_bits_per_second = 0;  // mean of the last 10 minutes
-};
-
-// What SPA has done for strangers and members: one site's verifier.
-struct SpaCounters {
-  std::string site;
-  std::uint64_t granted = 0;
-  std::vector<std::pair<std::string, std::uint64_t>> drops;  // by reason, zero ones too
-  std::size_t devices = 0;
-  std::size_t nonces = 0;
-};
-[[nodiscard]] SpaCounters counters_of(const std::string& site, const spa::VerifierStats& stats);
-
-// A broker's TCP port.
-struct TcpDoor {
-  std::string mode;            // in force: "udp-tcp", "tcp"
-  std::string tcp_visibility;  // "syn", "ip", "open"
-  std::vector<std::pair<std::string, std::uint64_t>> counters;
-};
-
-// What the kernel gate did with packets, by verdict; why it is off, where it is.
-struct KernelGate {
-  bool active = false;
-  std::string reason;
-  std::vector<std::pair<std::string, std::uint64_t>> packets;
-};
-
-// `nattctl health`. The worst detail decides the status.
-struct Health {
-  HealthStatus status = HealthStatus::kHealthy;
-  std::vector<std::string> details;  // one sentence each, with what to do
-  std::vector<SpaCounters> spa;      // brokers and gateways
-  std::optional<TcpDoor> tcp;        // brokers
-  std::optional<KernelGate> gate;    // brokers and gateways
-  void add(HealthStatus severity, std::string detail);
 };
 
 // A tunnel (client: `connections` of `status`; gateway and broker: `sessions`).
@@ -85,6 +49,7 @@ struct Session {
   WallTime since{};
 };
 
+[[nodiscard]] SessionCounts counts_of(const ConnectionCounts& counts);
 // How many of the tunnels run in which way.
 [[nodiscard]] SessionCounts count(const std::vector<Session>& sessions);
 
@@ -138,10 +103,6 @@ struct Status {
 
 void to_json(nlohmann::json& json, const SessionCounts& counts);
 void to_json(nlohmann::json& json, const Relayed& relayed);
-void to_json(nlohmann::json& json, const SpaCounters& counters);
-void to_json(nlohmann::json& json, const TcpDoor& door);
-void to_json(nlohmann::json& json, const KernelGate& gate);
-void to_json(nlohmann::json& json, const Health& health);
 void to_json(nlohmann::json& json, const Session& session);
 void to_json(nlohmann::json& json, const Peer& peer);
 void to_json(nlohmann::json& json, const Site& site);

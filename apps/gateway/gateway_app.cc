@@ -7,7 +7,9 @@
 
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
+#include "apps/gateway/tunnel_counters.h"
 #include "apps/program/device_health.h"
+#include "apps/program/library_counters.h"
 #include "apps/program/settings_commands.h"
 #include "apps/program/site_status.h"
 
@@ -20,6 +22,7 @@ GatewayApp::GatewayApp(program::EventLoop& loop, config::GatewayConfig config, c
       config_(std::move(config)),
       log_(log),
       retired_keys_(loop.native(), config_.state.dir, log.sink()),
+      metrics_(loop.native(), [this] { return status(); }, log.sink()),
       timer_(loop.native(), *this) {}
 
 GatewayApp::~GatewayApp() = default;
@@ -48,7 +51,7 @@ Result<void> GatewayApp::open() {
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
-  return {};
+  return metrics_.open(config_.metrics);
 }
 
 Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
@@ -119,6 +122,7 @@ void GatewayApp::on_reload(Instant now) {
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
   log_.set_level(config->log.level);
   settings_->reload(config->natt);
+  metrics_.reload(config->metrics);
   config_.entitlements = config->entitlements;
   update_policy(gateway_->roster());
   gateway_->handle_policy_change(now);
@@ -151,18 +155,32 @@ control::Health GatewayApp::health() const {
                            gateway_->roster().next_update < natt::uv::wall_now());
   program::add_own_health(health, gateway_->own_complaints());
   program::add_replay_health(health, config_.site.name, gateway_->replay_status(), natt::uv::now());
-  if (!retired_keys_.damaged().empty()) {
+  if (!health.check("retired_keys_readable", retired_keys_.damaged().empty())) {
     health.add(control::HealthStatus::kWarning,
                "the list of retired SPA keys could not be read: older keys work again until their devices use the "
                "newer ones");
   }
-  if (!gateway_->spa_stats().keys_locked) {
+  if (!health.check("spa_keys_locked", gateway_->spa_stats().keys_locked)) {
     health.add(control::HealthStatus::kWarning,
                "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");
   }
-  health.spa.push_back(control::counters_of(config_.site.name, gateway_->spa_stats()));
   program::add_gate_health(health, gate_);
+  add_counters(health);
+  metrics_.add_health(health);
   return health;
+}
+
+void GatewayApp::add_counters(control::Health& health) const {
+  health.sites.push_back(program::site_facts(config_.site.name, gateway_->brokers(), gateway_->roster().number,
+                                             gateway_->clock_offset()));
+  control::SpaCounters& spa =
+      health.spa.emplace_back(control::counters_of(config_.site.name, gateway_->spa_stats()));
+  if (const auto replay = gateway_->replay_status()) spa.replay = control::counters_of(*replay, natt::uv::now());
+  add_tunnel_counters(health, gateway_->tunnel_stats());
+  health.gauges.emplace_back("tunnelStreams", gateway_->stream_count());
+  health.gauges.emplace_back("tunnelSessions", gateway_->session_count());
+  program::add_punch_counters(health, gateway_->punch_stats());
+  program::add_udp_counters(health, gateway_->udp_stats());
 }
 
 control::Status GatewayApp::status() const {
@@ -170,7 +188,7 @@ control::Status GatewayApp::status() const {
   status.identities.push_back(config_.site.identity.uri());
   status.since = since_;
   status.health = health();
-  status.session_counts = control::count(sessions());
+  status.session_counts = control::counts_of(gateway_->connection_counts());
   status.relayed = {.sessions = status.session_counts.relayed};
   status.brokers = program::broker_peers(gateway_->brokers());
   return status;

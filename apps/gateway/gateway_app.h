@@ -15,6 +15,7 @@
 #include "apps/control/control_server.h"
 #include "apps/control/status.h"
 #include "apps/gateway/entitlement_policy.h"
+#include "apps/metrics/metrics_endpoint.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
 #include "apps/program/retired_key_files.h"
@@ -48,6 +49,7 @@ class GatewayApp final : private program::EventLoop::Listener,
   void update_policy(const Roster& roster);
   void add_commands();
   [[nodiscard]] control::Health health() const;
+  void add_counters(control::Health& health) const;
   [[nodiscard]] control::Status status() const;
   [[nodiscard]] std::vector<control::Session> sessions() const;
 
@@ -64,6 +66,7 @@ class GatewayApp final : private program::EventLoop::Listener,
   std::unique_ptr<program::RosterWatch> watch_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
+  metrics::MetricsEndpoint metrics_;
   natt::uv::Timer timer_;
   std::optional<Instant> stop_at_;
 };

@@ -79,6 +79,10 @@ std::string spa_text(const json& health) {
     text += active ? fmt::format("kernel gate: on; packets: {}\n", counters_text(field(gate, "packets")))
                    : fmt::format("kernel gate: off, {}\n", cell(gate, "reason"));
   }
+  const json& counters = field(health, "counters");
+  if (counters.is_object()) {
+    for (const auto& [name, counts] : counters.items()) text += fmt::format("{}: {}\n", name, counters_text(counts));
+  }
   return text;
 }
 

@@ -17,6 +17,7 @@ std::filesystem::path memory_file(const std::filesystem::path& state_dir, const 
 }
 
 void add_own_health(control::Health& health, const std::vector<std::string>& complaints) {
+  health.check("own_clock_and_keys", complaints.empty());
   for (const std::string& complaint : complaints) health.add(control::HealthStatus::kWarning, complaint);
 }
 

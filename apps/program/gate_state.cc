@@ -43,6 +43,7 @@ GateState open_gate(bool wanted, std::vector<spa::GateSocket> sockets,
 }
 
 void add_gate_health(control::Health& health, const GateState& state) {
+  health.check("kernel_gate_as_wanted", state.gate != nullptr || !state.wanted);
   if (!state.gate) {
     health.gate = control::KernelGate{.active = false, .reason = state.off_reason, .packets = {}};
     if (state.wanted) {
@@ -57,7 +58,7 @@ void add_gate_health(control::Health& health, const GateState& state) {
   for (std::size_t i = 0; i < stats.packets.size(); ++i) {
     health.gate->packets.emplace_back(to_string(static_cast<spa::GateVerdict>(i)), stats.packets[i]);
   }
-  if (!stats.complete) {
+  if (!health.check("kernel_gate_has_room", stats.complete)) {
     health.add(control::HealthStatus::kWarning,
                "kernel gate: more devices than fit in it, so knocks of strangers reach this program, and TCP stays closed "
                "to devices that are not in it: restart this program");

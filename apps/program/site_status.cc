@@ -50,6 +50,7 @@ void add_site_health(control::Health& health, const std::string& site, const Bro
                      bool roster_stale) {
   const auto connected = std::count_if(brokers.begin(), brokers.end(), [](const auto& broker) { return broker.connected; });
   for (const auto& broker : brokers) {
+    health.check("stun_answers", !broker.connected || !broker.stun_error);
     if (!broker.connected && !trouble_of(broker).empty()) {
       health.add(connected == 0 ? control::HealthStatus::kError : control::HealthStatus::kWarning, trouble_of(broker));
     }
@@ -57,10 +58,24 @@ void add_site_health(control::Health& health, const std::string& site, const Bro
       health.add(control::HealthStatus::kWarning, broker.stun_error->message);
     }
   }
-  if (roster_stale) {
+  health.check("broker_connected", connected != 0);
+  health.check("all_brokers_connected", connected == static_cast<std::ptrdiff_t>(brokers.size()));
+  if (!health.check("roster_fresh", !roster_stale)) {
     health.add(control::HealthStatus::kWarning,
                "the roster of site " + site + " is past its next update: sign a new one with nattctl");
   }
+}
+
+control::SiteFacts site_facts(const std::string& site, const BrokerStates& brokers, std::uint64_t roster_number,
+                              std::chrono::milliseconds clock_offset) {
+  control::SiteFacts facts{.site = site,
+                           .roster_number = roster_number,
+                           .certificate_end = std::nullopt,
+                           .clock_offset_seconds = std::chrono::duration<double>(clock_offset).count(),
+                           .brokers = {},
+                           .channels = {}};
+  for (const auto& broker : brokers) facts.brokers.emplace_back(broker.identity.name, broker.connected);
+  return facts;
 }
 
 std::filesystem::path replay_journal(const std::filesystem::path& state_dir, const std::string& site) {
@@ -71,18 +86,18 @@ void add_replay_health(control::Health& health, const std::string& site,
                        const std::optional<spa::ReplayStatus>& replay, Instant now) {
   if (!replay) return;
   const bool first = replay->state == spa::ReplayState::kFirst;
-  if (!first && replay->accept_from && *replay->accept_from > now) {
+  if (!health.check("knocks_accepted", first || !replay->accept_from || *replay->accept_from <= now)) {
     const auto left = std::chrono::ceil<std::chrono::seconds>(*replay->accept_from - now).count();
     health.add(control::HealthStatus::kWarning, "knocks at site " + site + " are refused for another " +
                                                     std::to_string(left) + " s, because older ones may be copies: " +
                                                     (replay->reason.empty() ? "the former run began so" : replay->reason));
   }
-  if (replay->state == spa::ReplayState::kUnavailable) {
+  if (!health.check("knocks_journaled", replay->state != spa::ReplayState::kUnavailable)) {
     health.add(control::HealthStatus::kWarning, "the knocks that site " + site +
                                                     " accepts are not journaled, so the next start will refuse them "
                                                     "for a minute: " + replay->reason);
   }
-  if (replay->refused != 0) {
+  if (!health.check("replay_journal_had_room", replay->refused == 0)) {
     health.add(control::HealthStatus::kWarning,
                std::to_string(replay->refused) + " knocks at site " + site + " were refused because the replay journal " +
                    "was full (" + std::to_string(replay->records_per_slot) + " in 64 s)");

@@ -22,6 +22,10 @@ using BrokerStates = std::vector<natt::uv::SiteSignaling::BrokerState>;
 // Adds what is wrong with brokers, STUN and roster.
 void add_site_health(control::Health& health, const std::string& site, const BrokerStates& brokers, bool roster_stale);
 
+// A site as a gateway or client stands in it.
+[[nodiscard]] control::SiteFacts site_facts(const std::string& site, const BrokerStates& brokers,
+                                            std::uint64_t roster_number, std::chrono::milliseconds clock_offset);
+
 // Where a broker or gateway remembers the knocks of a site that it accepted.
 [[nodiscard]] std::filesystem::path replay_journal(const std::filesystem::path& state_dir, const std::string& site);
 // Adds what its operator has to know of it: knocks that are refused for it.

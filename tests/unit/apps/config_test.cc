@@ -66,6 +66,7 @@ TEST_CASE("config: a broker's generated file gives the documented defaults", "[a
   CHECK(config->state.dir == "/etc/natt/state-device");
   CHECK(config->control.socket == "/etc/natt/state-device/control.sock");
   CHECK(config->log.level == LogLevel::kInfo);
+  CHECK_FALSE(config->metrics.listen);
   CHECK(config->natt.relay_sessions_threshold == 1000);
   CHECK(config->natt.relay_throughput_bits_per_second_threshold == 1'000'000'000);
   CHECK(config->natt.stun_keepalive_interval == std::chrono::seconds(15));
@@ -144,6 +145,8 @@ socket = "run/alice.sock"
 dir = "/var/lib/natt/alice"
 [log]
 level = "debug"
+[metrics]
+listen = "[::1]:9464"
 [race]
 natt_after = 150
 relay_after = "1.5s"
@@ -172,6 +175,7 @@ prefixes = ["192.168.0.0/16"]
   CHECK(config->control.socket == "/etc/natt/run/alice.sock");
   CHECK(config->state.dir == "/var/lib/natt/alice");
   CHECK(config->log.level == LogLevel::kDebug);
+  CHECK(config->metrics.listen == SocketAddress::parse("[::1]:9464"));
   CHECK(config->race.natt_after == std::chrono::milliseconds(150));
   CHECK(config->race.relay_after == std::chrono::milliseconds(1500));
   REQUIRE(config->forwards.size() == 2);
@@ -289,6 +293,11 @@ TEST_CASE("config: whatever is wrong, the complaint names file, line and key", "
       {Role::kBroker, "[natt]\nstunKeepaliveInterval = 601", "natt.stunKeepaliveInterval", "1 to 600"},
       {Role::kBroker, "[natt]\nrelay_sessions = 1", "natt.relay_sessions", "unknown key"},
       {Role::kBroker, "[state]\ndir = \"\"", "state.dir", "empty"},
+      {Role::kBroker, "[metrics]\nlisten = \"9464\"", "metrics.listen", "ADDRESS:PORT"},
+      {Role::kBroker, "[metrics]\nlisten = \"127.0.0.1:0\"", "metrics.listen", "ADDRESS:PORT"},
+      {Role::kGateway, "[metrics]\nlisten = \"localhost:9464\"", "metrics.listen", "ADDRESS:PORT"},
+      {Role::kGateway, "[metrics]\nlisten = 9464", "metrics.listen", "expected a string"},
+      {Role::kClient, "[metrics]\nport = 9464", "metrics.port", "unknown key"},
       {Role::kBroker, "[control]\nsocket = 1", "control.socket", "expected a string"},
       {Role::kBroker, "[[forward]]", "forward", "unknown key"},
       {Role::kGateway, "[listen]\nspa = \"off\"", "listen.spa", "loopback"},

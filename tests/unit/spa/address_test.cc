@@ -109,6 +109,50 @@ TEST_CASE("address: a block holds its addresses and no others", "[spa][address]"
   }
 }
 
+TEST_CASE("address: one step outside of each kind is not of the kind", "[spa][address]") {
+  const auto ip = [](const char* text) { return *IpAddress::parse(text); };
+  for (const char* text : {"169.253.255.255", "169.255.0.0", "168.254.0.1", "fe7f::1", "fec0::1", "fd80::1"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ip(text).is_link_local());
+  }
+  CHECK(ip("fe80::1").is_link_local());
+  CHECK(ip("febf::1").is_link_local());
+  for (const char* text : {"9.0.0.1", "11.0.0.1", "172.15.255.255", "172.32.0.0", "171.16.0.1", "192.167.255.255",
+                           "192.169.0.0", "191.168.0.1", "100.63.255.255", "100.128.0.0", "99.64.0.1", "fbff::1", "fe00::1"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ip(text).is_private());
+  }
+  CHECK(ip("100.64.0.0").is_private());
+  CHECK(ip("100.127.255.255").is_private());
+  CHECK(ip("172.31.255.255").is_private());
+  for (const char* text : {"0.1.2.3", "240.0.0.1", "255.255.255.255", "1fff::1", "4000::1", "fe80::1", "ff02::1", "::1",
+                           "127.0.0.1", "0.0.0.0", "::", "224.0.0.1", "10.0.0.1"}) {
+    CAPTURE(text);
+    CHECK_FALSE(ip(text).is_global());
+  }
+  CHECK(ip("239.0.0.1").is_multicast());
+  CHECK_FALSE(ip("240.0.0.1").is_multicast());
+  CHECK_FALSE(ip("fe00::1").is_multicast());
+  CHECK(ip("223.255.255.254").is_global());
+  CHECK(ip("1.0.0.1").is_global());
+}
+
+TEST_CASE("address: text that is no address is refused", "[spa][address]") {
+  CHECK_FALSE(IpAddress::parse(""));
+  CHECK_FALSE(IpAddress::parse(std::string(46, '1')));
+  CHECK_FALSE(IpAddress::parse("1.2.3"));
+  CHECK_FALSE(IpAddress::parse("1.2.3.4 "));
+  for (const char* text : {"", "1.2.3.4", ":443", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "[1.2.3.4]:443", "::1:443x",
+                           "[::1:443", "::1]:443", "[]:443", "[:443", "]:443", "2001:db8::1:443"}) {
+    CAPTURE(text);
+    CHECK_FALSE(SocketAddress::parse(text));
+  }
+  for (const char* text : {"", "/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x", "2001:db8::/129", "10.0.0.0/8/8"}) {
+    CAPTURE(text);
+    CHECK_FALSE(IpPrefix::parse(text));
+  }
+}
+
 TEST_CASE("spa errors: every code has its own words", "[spa][errc]") {
   using spa::Errc;
   std::unordered_set<std::string> words;

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Line coverage of libspa by its unit tests and by the corpora of its fuzz targets, with clang's own instrumentation.
+# Line and branch coverage of libspa by its unit tests and by the corpora of its fuzz targets, with clang's own instrumentation.
 #
-#   tests/coverage.sh [LEAST]     fails below LEAST percent of lines (95)
+#   tests/coverage.sh [LEAST [LEAST_BRANCHES]]     fails below LEAST percent of lines (95), LEAST_BRANCHES of branches (90)
 #
-# Prints a table of files, then the lines that nothing ran, then `coverage PERCENT % of lines`. The kernel gate is not
+# Prints a table of files, then the lines that nothing ran, then `coverage PERCENT % of lines, PERCENT % of branches`. The kernel gate is not
 # counted: its programs run in the kernel, and what loads them needs privilege (tests/lab, tests/long).
 #   NATT_JOBS   parallel compilations and tests (all processors)
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top"
-readonly top least=${1:-95} jobs=${NATT_JOBS:-$(nproc)} build=$top/build/coverage
+readonly top least=${1:-95} least_branches=${2:-90} jobs=${NATT_JOBS:-$(nproc)} build=$top/build/coverage
 
 llvm() {
   local tool
@@ -55,5 +55,7 @@ echo "lines that nothing ran:"
 cov show | awk '/^[^ ].*:$/ { file = $0; next } /^ *[0-9]+\| *0\|/ { print file $0 }' | sed 's#^.*\(libspa/\)#\1#' | tee spa_uncovered.txt
 
 percent=$(awk '$1 == "TOTAL" { sub("%", "", $10); print $10 }' spa_coverage.txt)
-echo "coverage $percent % of lines"
-awk -v percent="$percent" -v least="$least" 'BEGIN { exit !(percent >= least) }'
+branches=$(awk '$1 == "TOTAL" { sub("%", "", $13); print $13 }' spa_coverage.txt)
+echo "coverage $percent % of lines, $branches % of branches"
+awk -v percent="$percent" -v least="$least" -v branches="$branches" -v least_branches="$least_branches" \
+  'BEGIN { exit !(percent >= least && branches >= least_branches) }'

@@ -179,6 +179,7 @@ int main(int argc, char** argv) {
   site.enroll();
   const double enrolled = (bench::cpu_nanoseconds() - begin) / 1e3;
   site.verifier->handle_timeout(kNow, kWall);
+  for (const PageMove& move : site.verifier->take_page_moves()) move.run();
   bench::print("spa.enroll", enrolled / static_cast<double>(devices), "us/device");
   bench::print("spa.memory", (resident_bytes() - before) / static_cast<double>(devices), "octets/device");
   bench::print("spa.keys_locked", site.verifier->stats().keys_locked ? 1 : 0, "bool");

@@ -28,4 +28,8 @@ SlotKeys CredentialTable::slot_keys(CredentialIndex index, Slot slot) const {
   return SlotKeys::derive(PairKey{Secret<32>(std::span(pairs_[index]))}, slot);
 }
 
+Secret<32> CredentialTable::address_key(CredentialIndex index, Slot slot) const {
+  return SlotKeys::derive_address(PairKey{Secret<32>(std::span(pairs_[index]))}, slot);
+}
+
 }  // namespace natt::spa

@@ -37,6 +37,8 @@ class CredentialTable {
   [[nodiscard]] Credential& at(CredentialIndex index) { return credentials_[index]; }
   [[nodiscard]] const Credential& at(CredentialIndex index) const { return credentials_[index]; }
   [[nodiscard]] SlotKeys slot_keys(CredentialIndex index, Slot slot) const;
+  // Not kept with the others: 32 octets for each key and slot are more than the frames that are bound to an address.
+  [[nodiscard]] Secret<32> address_key(CredentialIndex index, Slot slot) const;
   // False when there was room.
   bool reserve(std::size_t count) {
     const bool moves = count > credentials_.capacity();
@@ -47,6 +49,7 @@ class CredentialTable {
   [[nodiscard]] std::size_t extent() const { return credentials_.size(); }
   [[nodiscard]] std::size_t size() const { return credentials_.size() - free_.size(); }
   [[nodiscard]] bool locked() const { return pairs_.locked(); }
+  void take_moves(std::vector<PageMove>& moves) { pairs_.take_moves(moves); }
 
  private:
   using PairBytes = std::array<std::uint8_t, 32>;

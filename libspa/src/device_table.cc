@@ -53,7 +53,7 @@ DeviceIndex DeviceTable::extend() {
   }
   const DeviceIndex index = extent_++;
   if (index % kPerBlock == 0) {
-    if (!blocks_.empty()) move_to_huge_pages(blocks_.back().memory.data(), PageMemory::kHugePage);
+    if (!blocks_.empty()) moves_.emplace_back(blocks_.back().memory.data(), PageMemory::kHugePage);
     blocks_.emplace_back();
   }
   std::construct_at(&at(index));

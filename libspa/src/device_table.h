@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <natt/identity.h>
+#include <natt/spa/page_move.h>
 #include <natt/spa/verifier.h>
 
 #include "credential_table.h"
@@ -106,6 +107,11 @@ class DeviceTable {
     return blocks_[index / kPerBlock].devices()[index % kPerBlock];
   }
   [[nodiscard]] std::size_t size() const { return extent_ - free_.size(); }
+  // Appends what is to be run elsewhere, once.
+  void take_moves(std::vector<PageMove>& moves) {
+    moves.insert(moves.end(), moves_.begin(), moves_.end());
+    moves_.clear();
+  }
   // Starts fetching the device. Loads and not prefetch instructions, which are dropped where the address misses the
   // TLB.
   void touch(DeviceIndex index) const {
@@ -127,6 +133,7 @@ class DeviceTable {
   void unplace(const DeviceId& id);
 
   std::vector<Block> blocks_;
+  std::vector<PageMove> moves_;
   DeviceIndex extent_ = 0;
   std::vector<DeviceIndex> free_;
   // Open addressing by id, which is a hash already; kNone is empty. A power of two, at most 7/8 full.

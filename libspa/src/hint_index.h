@@ -77,6 +77,9 @@ class HintIndex {
   // The table of a slot, when it is covered.
   [[nodiscard]] std::optional<std::size_t> table_of(Slot slot) const;
   [[nodiscard]] bool locked() const;
+  void take_moves(std::vector<PageMove>& moves) {
+    for (SlotTable& table : tables_) table.take_moves(moves);
+  }
 
  private:
   void insert(std::size_t table, CredentialIndex credential);

@@ -49,33 +49,42 @@ struct FoundJournal {
 
 struct LockedFile {
   FileDescriptor fd;
-  bool made = false;  // it was not there before
+  bool made = false;  // it was not there before, and is on the disk now
+  // It is on a tmpfs, which a restart of the host empties.
+  bool is_volatile = false;
 };
 // An exclusive lock that the kernel takes back when the process ends, however it ends. Errc::kInUse when taken.
 [[nodiscard]] Result<LockedFile> lock_file(const std::filesystem::path& path);
 
-// A new file, mapped, all zero, mode 0600, under `path` + ".new" until publish().
+// A new file, mapped, all zero, mode 0600, under `path` + ".new" until publish(). May be made, published and destroyed
+// in another thread than the one that uses its memory, one after the other.
 class JournalFile {
  public:
-  // Every octet is written once, on a file system that then never needs space for it again: a store cannot fail.
-  [[nodiscard]] static Result<std::unique_ptr<JournalFile>> make(const std::filesystem::path& path, std::size_t size);
+  // Every octet is written once, on a file system that then never needs space for it again: a store cannot fail. Its
+  // pages are in memory, and locked there if `reserve` octets for keys can still be locked after it.
+  [[nodiscard]] static Result<std::unique_ptr<JournalFile>> make(const std::filesystem::path& path, std::size_t size,
+                                                                 std::size_t reserve);
   ~JournalFile();
   JournalFile(const JournalFile&) = delete;
   JournalFile& operator=(const JournalFile&) = delete;
 
   [[nodiscard]] MutableBytes memory() const { return memory_; }
   [[nodiscard]] const JournalOrigin& origin() const { return origin_; }
+  // Otherwise the system may take its pages back, and a store waits for the disk.
+  [[nodiscard]] bool locked() const { return locked_; }
   // Replaces what stands at `path`.
   [[nodiscard]] Result<void> publish();
 
  private:
   JournalFile(std::filesystem::path path, FileDescriptor fd);
   [[nodiscard]] Result<void> prepare(std::size_t size);
+  void take_in(std::size_t reserve);
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   FileDescriptor fd_;
   bool published_ = false;
+  bool locked_ = false;
   MutableBytes memory_;
   JournalOrigin origin_;
 };

@@ -17,7 +17,8 @@ void commit(std::uint64_t& word, std::uint64_t value) {
 }  // namespace
 
 JournalWriter::JournalWriter(MutableBytes memory, const Start& start, const HostTime& now)
-    : memory_(memory), key_(start.key), capacity_(start.capacity), lost_(start.lost), newest_(start.newest) {
+    : memory_(memory), key_(start.key), capacity_(start.capacity), lost_(start.lost), newest_(start.newest),
+      accept_from_(start.accept_from) {
   FileHeader& header = page().header;
   header.magic = kJournalMagic;
   header.version = kJournalVersion;
@@ -58,6 +59,25 @@ void JournalWriter::mark_revisited(Slot slot) {
   const std::size_t at = segment_of(slot.number);
   if (segments_[at].slot != slot.number) take_over(at, slot.number);
   segments_[at].revisited = true;
+  publish();
+}
+
+std::span<const std::uint8_t, kJournalRecordSize> JournalWriter::opening(std::size_t at, std::uint64_t index) const {
+  const std::size_t offset = segment_offset(at, capacity_) + static_cast<std::size_t>(index) * kJournalRecordSize;
+  return std::span<const std::uint8_t, kJournalRecordSize>(memory_.data() + offset, kJournalRecordSize);
+}
+
+void JournalWriter::take_plan(const JournalWriter& from) {
+  lost_ = from.lost_;
+  newest_ = std::max(newest_, from.newest_);
+  for (std::size_t at = 0; at < kJournalSegments; ++at) {
+    const Segment& theirs = from.segments_[at];
+    Segment& own = segments_[at];
+    own.revisited = theirs.revisited;
+    if (own.slot == theirs.slot) continue;
+    const std::uint64_t seed = seed_of(key_, theirs.slot, plan_sequence_ + 1);
+    own = {.slot = theirs.slot, .seed = seed, .revisited = theirs.revisited, .count = 0, .chain = seed};
+  }
   publish();
 }
 

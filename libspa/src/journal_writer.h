@@ -38,10 +38,11 @@ class JournalWriter {
 
   [[nodiscard]] const SlotHistory& lost() const { return lost_; }
   [[nodiscard]] WallTime newest() const { return newest_; }
+  [[nodiscard]] Duration accept_from() const { return accept_from_; }
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
   [[nodiscard]] bool holds(Slot slot) const;
 
- private:
+  // For another writer that takes over what this one has: JournalMove.
   struct Segment {
     std::uint64_t slot = kNoSlot;
     std::uint64_t seed = 0;
@@ -49,7 +50,14 @@ class JournalWriter {
     std::uint64_t count = 0;
     std::uint64_t chain = 0;
   };
+  [[nodiscard]] const Segment& segment(std::size_t at) const { return segments_[at]; }
+  [[nodiscard]] const JournalKey& key() const { return key_; }
+  // As it stands in memory, below segment(at).count.
+  [[nodiscard]] std::span<const std::uint8_t, kJournalRecordSize> opening(std::size_t at, std::uint64_t index) const;
+  // Holds the slots, none of their records yet, and the history of the other one.
+  void take_plan(const JournalWriter& from);
 
+ private:
   void take_over(std::size_t segment, std::uint64_t slot);
   // Writes the plan beside the one in force and then puts it in force.
   void publish();
@@ -61,6 +69,7 @@ class JournalWriter {
   std::array<Segment, kJournalSegments> segments_{};
   SlotHistory lost_;
   WallTime newest_;
+  Duration accept_from_;
   std::uint64_t plan_sequence_ = 0;
   std::uint64_t beat_sequence_ = 0;
 };

@@ -35,23 +35,36 @@ std::optional<PairKey> PairKey::derive(const KeyPair& own, const PublicKey& peer
   return pair;
 }
 
+namespace {
+
 // Two calls because 64 octets is the most that BLAKE2b gives: A ‖ B, then H ‖ Q.
-SlotKeys SlotKeys::derive(const PairKey& pair, Slot slot) {
+enum class Half : std::uint8_t { kAeadAndAddress = 1, kHintAndPrefilter = 2 };
+
+Secret<64> derive_half(const PairKey& pair, Slot slot, Half half) {
   std::array<std::uint8_t, 9> label{};
   store_be(label.data(), slot.number);
-  label[8] = 1;
-  auto first = blake2b_keyed<64>(pair.bytes.view(), {as_bytes("slot"), label});
-  label[8] = 2;
-  auto second = blake2b_keyed<64>(pair.bytes.view(), {as_bytes("slot"), label});
-
-  SlotKeys keys;
-  keys.aead = Secret<32>(std::span(first).first<32>());
-  keys.address = Secret<32>(std::span(first).last<32>());
-  std::copy_n(second.begin(), 8, keys.hint.begin());
-  keys.prefilter = Secret<16>(std::span(second).subspan<8, 16>());
-  secure_zero(first);
-  secure_zero(second);
+  label[8] = static_cast<std::uint8_t>(half);
+  auto octets = blake2b_keyed<64>(pair.bytes.view(), {as_bytes("slot"), label});
+  Secret<64> keys{std::span(octets)};
+  secure_zero(octets);
   return keys;
+}
+
+}  // namespace
+
+SlotKeys SlotKeys::derive(const PairKey& pair, Slot slot) {
+  const Secret<64> first = derive_half(pair, slot, Half::kAeadAndAddress);
+  const Secret<64> second = derive_half(pair, slot, Half::kHintAndPrefilter);
+  SlotKeys keys;
+  keys.aead = Secret<32>(first.view().first<32>());
+  keys.address = Secret<32>(first.view().last<32>());
+  std::copy_n(second.view().begin(), 8, keys.hint.begin());
+  keys.prefilter = Secret<16>(second.view().subspan<8, 16>());
+  return keys;
+}
+
+Secret<32> SlotKeys::derive_address(const PairKey& pair, Slot slot) {
+  return Secret<32>(derive_half(pair, slot, Half::kAeadAndAddress).view().last<32>());
 }
 
 }  // namespace natt::spa

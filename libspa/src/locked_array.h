@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <vector>
 
+#include <natt/spa/page_move.h>
+
 #include "locked_block.h"
 
 namespace natt::spa {
@@ -25,8 +27,10 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
         blocks_.emplace_back();
         records_.push_back(reinterpret_cast<T*>(blocks_.back().data()));
       }
-      locked_ = blocks_.back().extend((within + kPerPiece) * sizeof(T)) && locked_;
+      LockedBlock& block = blocks_.back();
+      locked_ = block.extend((within + kPerPiece) * sizeof(T)) && locked_;
       extent_ += kPerPiece;
+      if (block.full()) moves_.emplace_back(block.data(), LockedBlock::kSize);
     }
   }
 
@@ -35,6 +39,11 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
   // Records there is memory for.
   [[nodiscard]] std::size_t extent() const { return extent_; }
   [[nodiscard]] bool locked() const { return locked_; }
+  // Appends what is to be run elsewhere, once.
+  void take_moves(std::vector<PageMove>& moves) {
+    moves.insert(moves.end(), moves_.begin(), moves_.end());
+    moves_.clear();
+  }
 
  private:
   // Locked at once: small beside the least limit in use (RLIMIT_MEMLOCK was 64 KiB before Linux 5.16, 8 MiB since).
@@ -43,6 +52,7 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
 
   std::vector<LockedBlock> blocks_;
   std::vector<T*> records_;
+  std::vector<PageMove> moves_;
   std::size_t extent_ = 0;
   bool locked_ = true;
 };

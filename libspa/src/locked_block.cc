@@ -15,9 +15,7 @@ bool LockedBlock::extend(std::size_t size) {
   if (size > kSize || mprotect(begin, added, PROT_READ | PROT_WRITE) != 0) std::abort();
   in_use_ = size;
   // Excludes it from core dumps, too.
-  const bool locked = sodium_mlock(begin, added) == 0;
-  if (in_use_ == kSize) move_to_huge_pages(data(), kSize);
-  return locked;
+  return sodium_mlock(begin, added) == 0;
 }
 
 LockedBlock::~LockedBlock() {

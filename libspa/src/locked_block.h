@@ -3,7 +3,7 @@
 
 // 2 MiB for keys, taken into use in pieces: what is in use is zero until written, kept
 // out of swap and core dumps and wiped when released; the rest, and as much before and
-// behind, is address space where any access faults. A full block becomes a huge page.
+// behind, is address space where any access faults. A full block should become a huge page.
 // What LockedMemory does for one key, this does for the tables that hold all of them.
 //
 // Owns its memory; movable, not copyable. Allocation failure ends the process.
@@ -32,6 +32,7 @@ class LockedBlock {
   // Makes the first `size` octets usable: a multiple of a page, not less than before. False when what it added may
   // reach swap, because the limit on locked memory (RLIMIT_MEMLOCK) is used up.
   [[nodiscard]] bool extend(std::size_t size);
+  [[nodiscard]] bool full() const { return in_use_ == kSize; }
 
  private:
   PageMemory memory_;

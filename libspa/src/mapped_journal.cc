@@ -7,7 +7,9 @@
 
 #include <natt/spa/errc.h>
 
+#include "accept_rate.h"
 #include "journal_file.h"
+#include "journal_move.h"
 #include "journal_writer.h"
 
 namespace natt::spa {
@@ -16,19 +18,11 @@ namespace {
 // At most this long after a record the file says that the verifier was alive then.
 constexpr std::chrono::milliseconds kBeatLag{100};
 
-class MemorySource final : public JournalSource {
- public:
-  explicit MemorySource(ByteView memory) : memory_(memory) {}
-  [[nodiscard]] std::uint64_t size() const override { return memory_.size(); }
-  [[nodiscard]] bool read(std::uint64_t offset, MutableBytes out) override {
-    if (offset > memory_.size() || out.size() > memory_.size() - offset) return false;
-    std::copy_n(memory_.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
-    return true;
-  }
-
- private:
-  ByteView memory_;
-};
+// About 0.3 ms.
+constexpr std::size_t kMovePiece = 4096;
+// What the verifier locks for a client while it renews its own key: two pair keys and their keys in three slots, spread
+// over the records that a client has room for.
+constexpr std::size_t kKeysPerRecord = std::size_t{2} * (32 + 3 * 64) / kAcceptedPerClient;
 
 }  // namespace
 
@@ -71,13 +65,17 @@ struct MappedJournal::Former {
 
 class MappedJournal::File {
  public:
-  File(std::unique_ptr<JournalFile> file, const JournalWriter::Start& start, const HostTime& now)
-      : file_(std::move(file)), writer_(file_->memory(), start, now) {}
-  [[nodiscard]] JournalFile& file() { return *file_; }
+  File(std::unique_ptr<JournalRoom> room, const JournalFile& file, const JournalWriter::Start& start,
+       const HostTime& now)
+      : room_(std::move(room)), locked_(file.locked()), writer_(file.memory(), start, now) {}
+  [[nodiscard]] JournalRoom& room() { return *room_; }
+  [[nodiscard]] bool locked() const { return locked_; }
   [[nodiscard]] JournalWriter& writer() { return writer_; }
+  [[nodiscard]] std::unique_ptr<JournalRoom> take_room() { return std::move(room_); }
 
  private:
-  std::unique_ptr<JournalFile> file_;
+  std::unique_ptr<JournalRoom> room_;
+  bool locked_;
   JournalWriter writer_;
 };
 
@@ -101,11 +99,23 @@ std::vector<SlotRange> MappedJournal::Former::unknown_slots() const {
   return unknown;
 }
 
+JournalRoom::JournalRoom(std::unique_ptr<JournalFile> file, std::size_t capacity)
+    : file_(std::move(file)), capacity_(capacity) {}
+
+JournalRoom::~JournalRoom() = default;
+
+Result<std::unique_ptr<JournalRoom>> JournalRoom::make(const std::filesystem::path& journal,
+                                                       std::size_t records_per_slot) {
+  const std::size_t capacity = std::clamp<std::size_t>(records_per_slot, 1, kJournalMaxCapacity);
+  auto file = JournalFile::make(journal, journal_size(capacity), capacity * kKeysPerRecord);
+  if (!file) return tl::unexpected(file.error());
+  return std::unique_ptr<JournalRoom>(new JournalRoom(std::move(*file), capacity));
+}
+
+Result<void> JournalRoom::publish() { return file_->publish(); }
+
 std::size_t MappedJournal::records_for(std::size_t clients, std::size_t infrastructure) {
-  constexpr std::size_t kPerClient = 6;
-  constexpr std::size_t kPerInfrastructure = 4096;
-  constexpr std::size_t kLeast = 49152;
-  return std::clamp(clients * kPerClient + infrastructure * kPerInfrastructure, kLeast, kJournalMaxCapacity);
+  return std::min(accepted_per_slot(clients, infrastructure), kJournalMaxCapacity);
 }
 
 MappedJournal::MappedJournal(const MappedJournalOptions& options, const HostClock& clock, Random& random)
@@ -124,8 +134,9 @@ Result<std::unique_ptr<MappedJournal>> MappedJournal::open(const MappedJournalOp
     return journal;
   }
   journal->load();
-  if (auto made = journal->replace_file(options.records_per_slot); !made) {
+  if (auto made = journal->make_first_file(options.records_per_slot); !made) {
     journal->doubt(ReplayState::kUnavailable, made.error().message);
+    journal->may_come_ = made.error().code != make_error_code(Errc::kUnavailable);
     // What this run accepts will not stand in it: it must not vouch for this run.
     ::unlink(options.path.c_str());
   }
@@ -136,6 +147,7 @@ Result<void> MappedJournal::lock() {
   auto locked = lock_file(options_.path.string() + ".lock");
   if (!locked) return tl::unexpected(locked.error());
   never_locked_ = locked->made;
+  is_volatile_ = locked->is_volatile;
   lock_ = std::make_unique<Lock>(std::move(locked->fd));
   return {};
 }
@@ -150,9 +162,11 @@ void MappedJournal::load() {
   const HostTime now = clock_.read();
   former_->accept_from = now.boot + kQuarantine;
   if (std::holds_alternative<NoJournal>(result)) {
-    // The lock's file stays when a run ends: with it, there was one.
+    // The lock's file stays when a run ends: with it, there was one. On a tmpfs it goes with the host's run.
+    const auto booted_at = now.wall - std::chrono::floor<std::chrono::milliseconds>(now.boot);
     const bool first = never_locked_ && options_.keys_made && now.wall >= *options_.keys_made &&
-                       now.wall - *options_.keys_made <= kNewKeys;
+                       now.wall - *options_.keys_made <= kNewKeys &&
+                       (!is_volatile_ || booted_at <= *options_.keys_made);
     if (first) former_->accept_from = now.boot;
     return doubt(first ? ReplayState::kFirst : ReplayState::kMissing,
                  first ? "the keys are new" : "there is no replay journal");
@@ -178,36 +192,37 @@ void MappedJournal::load() {
 }
 
 // Always a new file: a key and an identity of its own, and what a reader finds is the whole old one or the whole new.
-Result<void> MappedJournal::replace_file(std::size_t capacity) {
-  capacity = std::clamp<std::size_t>(capacity, 1, kJournalMaxCapacity);
-  for (const JournalSegment& segment : former_->segments) capacity = std::max(capacity, segment.records.size());
-  auto made = JournalFile::make(options_.path, journal_size(capacity));
-  if (!made) return tl::unexpected(made.error());
-  const JournalOrigin origin = (*made)->origin();
-  auto file = std::make_unique<File>(std::move(*made),
-                                     JournalWriter::Start{.verifier = options_.verifier.bytes,
-                                                          .key = random_.bytes<kSipHashKeySize>(),
-                                                          .origin = origin,
-                                                          .capacity = capacity,
-                                                          .lost = former_->lost,
-                                                          .newest = former_->newest,
-                                                          .accept_from = former_->accept_from},
-                                     clock_.read());
-  for (const JournalSegment& segment : former_->segments) {
-    if (segment.revisited) file->writer().mark_revisited(segment.slot);
-    for (const ReplayRecord& record : segment.records) {
-      if (!file->writer().append(record)) return fail(Errc::kLimit, "the former journal does not fit into the new one");
-    }
+std::unique_ptr<MappedJournal::File> MappedJournal::fill(std::unique_ptr<JournalRoom> room, const Former& former) {
+  const JournalFile& file = *room->file_;
+  const JournalWriter::Start start{.verifier = options_.verifier.bytes,
+                                   .key = random_.bytes<kSipHashKeySize>(),
+                                   .origin = file.origin(),
+                                   .capacity = room->capacity_,
+                                   .lost = former.lost,
+                                   .newest = former.newest,
+                                   .accept_from = former.accept_from};
+  auto filled = std::make_unique<File>(std::move(room), file, start, clock_.read());
+  for (const JournalSegment& segment : former.segments) {
+    if (segment.revisited) filled->writer().mark_revisited(segment.slot);
+    // There is room for the longest.
+    for (const ReplayRecord& record : segment.records) static_cast<void>(filled->writer().append(record));
   }
-  if (auto published = file->file().publish(); !published) return published;
-  file_ = std::move(file);
-  status_.records_per_slot = capacity;
-  handle_timeout();
+  return filled;
+}
+
+Result<void> MappedJournal::make_first_file(std::size_t capacity) {
+  for (const JournalSegment& segment : former_->segments) capacity = std::max(capacity, segment.records.size());
+  auto room = JournalRoom::make(options_.path, capacity);
+  if (!room) return tl::unexpected(room.error());
+  auto filled = fill(std::move(*room), *former_);
+  if (auto published = filled->room().publish(); !published) return published;
+  next_ = std::move(filled);
+  static_cast<void>(end_move({}));
   return {};
 }
 
 void MappedJournal::brief(VerifierOptions& options, Instant start) {
-  options.journal = file_ ? this : nullptr;
+  options.journal = file_ || may_come_ ? this : nullptr;
   // Long past, it refuses nothing that is not too old anyway.
   const Duration left = former_->accept_from - clock_.read().boot;
   if (left > -2 * kQuarantine) status_.accept_from = start + left;
@@ -223,11 +238,19 @@ void MappedJournal::restore(Verifier& verifier, WallTime wall_now) {
   former_ = std::make_unique<Former>();
 }
 
+Error MappedJournal::damage() const {
+  return {make_error_code(Errc::kUnavailable), options_.path.string() + ": its records are damaged"};
+}
+
 bool MappedJournal::append(const ReplayRecord& record) noexcept {
-  if (!file_ || !file_->writer().append(record)) {
+  // Nothing vouches for a run without a file, so the next one does without its records.
+  if (!file_ && !next_) return true;
+  if (file_ && !file_->writer().append(record)) {
     ++status_.refused;
     return false;
   }
+  // Once it is level: it has more room, so it takes what the other took.
+  if (next_ && !move_) static_cast<void>(next_->writer().append(record));
   ++status_.appended;
   const WallTime wall = clock_.coarse_wall();
   if (wall - last_beat_ >= kBeatLag || wall < last_beat_) handle_timeout();
@@ -235,30 +258,84 @@ bool MappedJournal::append(const ReplayRecord& record) noexcept {
 }
 
 void MappedJournal::handle_timeout() {
-  if (!file_) return;
+  if (!file_ && !next_) return;
   const HostTime now = clock_.read();
-  file_->writer().beat(now);
+  if (file_) file_->writer().beat(now);
+  if (next_) next_->writer().beat(now);
   last_beat_ = now.wall;
 }
 
-Result<void> MappedJournal::reserve(std::size_t records_per_slot) {
-  if (!file_ || records_per_slot <= file_->writer().capacity()) return {};
-  MemorySource source(file_->file().memory());
-  auto contents = read_journal(source, options_.verifier);
-  if (auto* damage = std::get_if<JournalDamage>(&contents)) {
-    return fail(Errc::kUnavailable, options_.path.string() + ": " + damage->reason);
-  }
-  auto& own = std::get<JournalContents>(contents);
-  former_ = std::make_unique<Former>();
-  former_->accept_from = own.accept_from;
-  former_->newest = own.newest;
-  former_->lost = own.lost;
-  former_->segments = std::move(own.segments);
-  // A site that grows device by device does not make a file for each.
+std::optional<std::size_t> MappedJournal::wanted_room(std::size_t records_per_slot) const {
+  if (next_) return std::nullopt;
+  if (!file_) return may_come_ ? std::optional(records_per_slot) : std::nullopt;
   const std::size_t capacity = file_->writer().capacity();
-  auto replaced = replace_file(std::max(records_per_slot, capacity + capacity / 4));
-  former_ = std::make_unique<Former>();
-  return replaced;
+  // Before it is full.
+  if (records_per_slot <= capacity - capacity / 8) return std::nullopt;
+  const std::size_t wanted = std::min(std::max(records_per_slot, capacity) / 2 * 3, kJournalMaxCapacity);
+  return wanted > capacity ? std::optional(wanted) : std::nullopt;
+}
+
+void MappedJournal::begin_move(std::unique_ptr<JournalRoom> room) {
+  Former nothing;
+  const HostTime now = clock_.read();
+  if (file_) {
+    nothing.accept_from = file_->writer().accept_from();
+  } else {
+    // What was accepted so far stands nowhere.
+    nothing.accept_from = now.boot + kQuarantine;
+    nothing.newest = now.wall;
+    nothing.lost.add({Slot::of(now.wall - kQuarantine), Slot::of(now.wall + kQuarantine)});
+  }
+  next_ = fill(std::move(room), nothing);
+  if (file_) move_ = std::make_unique<JournalMove>(file_->writer(), next_->writer());
+}
+
+MovePiece MappedJournal::move_piece() {
+  if (!move_) return MovePiece::kLevel;
+  switch (move_->step(kMovePiece)) {
+    case JournalMove::State::kMoving: return MovePiece::kMore;
+    case JournalMove::State::kDamaged: return MovePiece::kFailed;
+    case JournalMove::State::kLevel: break;
+  }
+  move_.reset();
+  return MovePiece::kLevel;
+}
+
+JournalRoom& MappedJournal::room() { return next_->room(); }
+
+std::unique_ptr<JournalRoom> MappedJournal::end_move(const Result<void>& published) {
+  move_.reset();
+  std::unique_ptr<File> gone = std::move(next_);
+  if (published) {
+    std::swap(gone, file_);
+    may_come_ = false;
+    if (status_.state == ReplayState::kUnavailable) {
+      doubt(ReplayState::kMissing, "there was no room for it at the start");
+    }
+    status_.records_per_slot = file_->writer().capacity();
+    status_.in_locked_memory = file_->locked();
+    status_.no_room.clear();
+    handle_timeout();
+  } else {
+    status_.no_room = published.error().message;
+  }
+  return gone ? gone->take_room() : nullptr;
+}
+
+Result<void> MappedJournal::reserve(std::size_t records_per_slot) {
+  const auto wanted = wanted_room(records_per_slot);
+  if (!wanted) return {};
+  auto room = JournalRoom::make(options_.path, *wanted);
+  if (!room) {
+    note_no_room(room.error());
+    return tl::unexpected(room.error());
+  }
+  begin_move(std::move(*room));
+  MovePiece piece = MovePiece::kMore;
+  while (piece == MovePiece::kMore) piece = move_piece();
+  const Result<void> published = piece == MovePiece::kLevel ? next_->room().publish() : tl::unexpected(damage());
+  static_cast<void>(end_move(published));
+  return published;
 }
 
 }  // namespace natt::spa

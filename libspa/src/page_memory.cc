@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include <natt/spa/page_move.h>
+
 namespace natt::spa {
 namespace {
 
@@ -49,13 +51,13 @@ void prefer_huge_pages(std::uint8_t* begin, std::size_t size) {
 #endif
 }
 
-void move_to_huge_pages(std::uint8_t* begin, std::size_t size) {
-  prefer_huge_pages(begin, size);
+void PageMove::run() const noexcept {
+  prefer_huge_pages(begin_, size_);
 #ifdef __linux__
   // MADV_COLLAPSE, Linux 6.1; Debian 12's C library does not name it yet. A kernel without it refuses, and its
   // khugepaged comes by some time later.
   constexpr int kCollapse = 25;
-  (void)madvise(begin, size, kCollapse);
+  (void)madvise(begin_, size_, kCollapse);
 #endif
 }
 

@@ -9,7 +9,7 @@ void SlotTable::reset(Slot slot, std::size_t expected_credentials) {
   if (wanted == buckets_.size()) {
     buckets_.zero();
   } else {
-    buckets_ = ZeroedArray<Bucket>(wanted);
+    buckets_ = make_buckets(wanted);
   }
   mask_ = wanted - 1;
   used_ = 0;
@@ -56,7 +56,7 @@ CredentialIndex SlotTable::find(std::uint64_t hint) const {
 }
 
 void SlotTable::rehash(std::size_t buckets) {
-  const ZeroedArray<Bucket> old = std::exchange(buckets_, ZeroedArray<Bucket>(buckets));
+  const ZeroedArray<Bucket> old = std::exchange(buckets_, make_buckets(buckets));
   const Bucket old_mask = low_mask();
   mask_ = buckets - 1;
   used_ = 0;
@@ -75,7 +75,8 @@ void SlotTable::place(std::uint64_t hint, CredentialIndex credential) {
   std::size_t at = hint & mask_;
   while (buckets_[at] != kEmpty) at = (at + 1) & mask_;
   buckets_[at] = make_bucket(hint, credential);
-  ++used_;
+  // An eighth of them, anywhere: every page was touched.
+  if (++used_ == buckets_.size() / 8) move_due_ = buckets_.page_move();
 }
 
 }  // namespace natt::spa

@@ -56,6 +56,11 @@ class SlotTable {
   void prefetch_record(CredentialIndex credential) const { __builtin_prefetch(&records_[credential]); }
   [[nodiscard]] const SlotRecord& record(CredentialIndex credential) const { return records_[credential]; }
   [[nodiscard]] bool locked() const { return records_.locked(); }
+  void take_moves(std::vector<PageMove>& moves) {
+    records_.take_moves(moves);
+    if (move_due_) moves.push_back(*move_due_);
+    move_due_.reset();
+  }
 
  private:
   // A bucket: credential + 1 in as many low bits as bucket numbers have, and the upper bits of the hint's upper half
@@ -79,6 +84,9 @@ class SlotTable {
   }
   [[nodiscard]] Bucket low_mask() const { return static_cast<Bucket>(mask_); }
 
+  [[nodiscard]] static ZeroedArray<Bucket> make_buckets(std::size_t count) {
+    return ZeroedArray<Bucket>(count, ZeroedArray<Bucket>::HugePages::kLater);
+  }
   void rehash(std::size_t buckets);
   void place(std::uint64_t hint, CredentialIndex credential);
 
@@ -86,6 +94,7 @@ class SlotTable {
   ZeroedArray<Bucket> buckets_;
   std::uint64_t mask_ = 0;
   std::size_t used_ = 0;  // erased ones included
+  std::optional<PageMove> move_due_;
   LockedArray<SlotRecord> records_;
 };
 

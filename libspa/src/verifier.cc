@@ -117,6 +117,14 @@ VerifierStats Verifier::Core::stats() const {
   return stats;
 }
 
+std::vector<PageMove> Verifier::Core::take_page_moves() {
+  std::vector<PageMove> moves;
+  credentials_.take_moves(moves);
+  hints_.take_moves(moves);
+  devices_.take_moves(moves);
+  return moves;
+}
+
 Verifier::Verifier(VerifierOptions options, Random& random)
     : core_(std::make_unique<Core>(std::move(options), random)) {}
 Verifier::~Verifier() = default;
@@ -190,5 +198,6 @@ void Verifier::handle_timeout(Instant now, WallTime wall_now) { core_->handle_ti
 std::optional<Instant> Verifier::next_deadline() const { return core_->next_deadline(); }
 std::optional<VerifierEvent> Verifier::poll_event() { return core_->poll_event(); }
 VerifierStats Verifier::stats() const { return core_->stats(); }
+std::vector<PageMove> Verifier::take_page_moves() { return core_->take_page_moves(); }
 
 }  // namespace natt::spa

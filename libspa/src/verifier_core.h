@@ -74,6 +74,7 @@ class Verifier::Core {
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   std::optional<VerifierEvent> poll_event();
   [[nodiscard]] VerifierStats stats() const;
+  [[nodiscard]] std::vector<PageMove> take_page_moves();
   [[nodiscard]] const DeviceId& id() const { return id_; }
 
  private:

@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "accept_rate.h"
 #include "verifier_core.h"
 
 namespace natt::spa {
-namespace {
-
-// The replay sets hold what all devices together accept in a slot: sized for every client reconnecting at once (a
-// knock on all carriers with its repeats) and for the relay joins of every gateway and broker after a restart.
-constexpr std::size_t kPerClient = 6;
-constexpr std::size_t kPerInfrastructure = 4096;
-
-}  // namespace
-
 Result<void> Verifier::Core::put_device(const Identity& identity, std::span<const DeviceKey> keys) {
   const DeviceId id = DeviceId::of(identity);
   const auto known = devices_.find(id);
@@ -169,14 +161,13 @@ void Verifier::Core::drop_credential(CredentialIndex index) {
 }
 
 void Verifier::Core::grow_replay_sets(Role role) {
-  constexpr std::size_t kLeast = 49152;
-  nonces_wanted_ += role == Role::kClient ? kPerClient : kPerInfrastructure;
-  for (ReplaySet& set : replays_) set.reserve(std::max({kLeast, nonces_wanted_, nonces_expected_}));
+  nonces_wanted_ += role == Role::kClient ? kAcceptedPerClient : kAcceptedPerInfrastructure;
+  for (ReplaySet& set : replays_) set.reserve(std::max({kAcceptedLeast, nonces_wanted_, nonces_expected_}));
 }
 
 bool Verifier::Core::expect_devices(std::size_t clients, std::size_t infrastructure) {
   const std::size_t devices = std::min(clients + infrastructure, options_.max_devices);
-  nonces_expected_ = clients * kPerClient + infrastructure * kPerInfrastructure;
+  nonces_expected_ = accepted_per_slot(clients, infrastructure);
   devices_.reserve(devices);
   if (credentials_.reserve(devices * own_ids_.size())) return true;
   return hints_.reserve_one(devices * own_ids_.size());

@@ -183,8 +183,8 @@ std::optional<DropReason> Verifier::Core::judge_claims(const Candidate& candidat
   const bool bound =
       (body.flags & kFlagAddressBound) != 0 && candidate.arrival.context.transport != Transport::kQuicToken;
   if (bound) {
-    const SlotKeys keys = credentials_.slot_keys(candidate.hit.credential, hints_.table(candidate.hit.table).slot());
-    if (!constant_time_equal(make_address_tag(keys.address, candidate.arrival.source), body.tag)) {
+    const auto key = credentials_.address_key(candidate.hit.credential, hints_.table(candidate.hit.table).slot());
+    if (!constant_time_equal(make_address_tag(key, candidate.arrival.source), body.tag)) {
       return DropReason::kWrongAddress;
     }
   }

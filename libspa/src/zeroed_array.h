@@ -2,12 +2,16 @@
 #pragma once
 
 // A table of fixed size whose elements start as zero octets. Memory that was never
-// written costs nothing, and a large table is made of huge pages. Movable, not copyable.
+// written costs nothing, and a large table is made of huge pages: at the first touch, which
+// may take the kernel milliseconds, or when its owner has page_move() run. Movable, not copyable.
 
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <type_traits>
+
+#include <natt/spa/page_move.h>
 
 #include "page_memory.h"
 
@@ -17,11 +21,18 @@ template <typename T>
 requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) class ZeroedArray {
  public:
   ZeroedArray() = default;
-  explicit ZeroedArray(std::size_t size) : size_(size) { allocate(); }
+  enum class HugePages : std::uint8_t { kAtTouch, kLater };
+  explicit ZeroedArray(std::size_t size, HugePages huge = HugePages::kAtTouch) : size_(size) { allocate(huge); }
 
   [[nodiscard]] T& operator[](std::size_t at) { return data_[at]; }
   [[nodiscard]] const T& operator[](std::size_t at) const { return data_[at]; }
   [[nodiscard]] std::size_t size() const { return size_; }
+
+  // Once most of it was written. Nothing for a table that is smaller than a huge page.
+  [[nodiscard]] std::optional<PageMove> page_move() const {
+    if (size_ * sizeof(T) < PageMemory::kHugePage) return std::nullopt;
+    return PageMove(pages_.data(), pages_.size());
+  }
 
   // Zeroes everything; a table of some size gives its memory back until it is written again.
   void clear() {
@@ -40,7 +51,7 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
   // Below, the allocator's own lists are the better place.
   static constexpr std::size_t kLeastMapped = std::size_t{64} << 10;
 
-  void allocate() {
+  void allocate(HugePages huge) {
     const std::size_t octets = size_ * sizeof(T);
     if (octets < kLeastMapped) {
       small_.reset(static_cast<T*>(std::calloc(size_, sizeof(T))));
@@ -51,7 +62,7 @@ requires(std::is_trivially_copyable_v<T>&& std::is_trivially_destructible_v<T>) 
     constexpr std::size_t kHuge = PageMemory::kHugePage;
     pages_ = PageMemory((octets + kHuge - 1) / kHuge * kHuge, PageMemory::Access::kReadWrite);
     // A huge page is touched as a whole: not for a table that fills less than one.
-    if (octets >= kHuge) prefer_huge_pages(pages_.data(), pages_.size());
+    if (octets >= kHuge && huge == HugePages::kAtTouch) prefer_huge_pages(pages_.data(), pages_.size());
     data_ = reinterpret_cast<T*>(pages_.data());
   }
 

@@ -49,6 +49,17 @@ TEST_CASE("spa keys: both ends derive the same pair key", "[spa][keys]") {
   CHECK(at_device->bytes == at_verifier->bytes);
 }
 
+TEST_CASE("spa keys: the address key alone is the one among all keys of its slot, and of no other", "[spa][keys]") {
+  const Ends ends;
+  const auto pair =
+      PairKey::derive(ends.device, ends.verifier.public_key(), ends.device_id, ends.verifier_id, ends.psk);
+  REQUIRE(pair);
+  const Secret<32> address = SlotKeys::derive_address(*pair, Slot{27'600'000});
+
+  CHECK(address == SlotKeys::derive(*pair, Slot{27'600'000}).address);
+  CHECK_FALSE(address == SlotKeys::derive(*pair, Slot{27'600'001}).address);
+}
+
 TEST_CASE("spa keys: PSK, identities and their order enter the pair key", "[spa][keys]") {
   Ends ends;
   const PublicKey peer = ends.verifier.public_key();

@@ -15,56 +15,17 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include "journal_folder.h"
-#include "spa_site.h"
+#include "journaled_site.h"
 
 using namespace natt;
 using spa::DropReason;
 using spa::ReplayState;
 using std::chrono::minutes;
 using std::chrono::seconds;
+using test::JournaledSite;
 using test::JournalFolder;
 
 namespace {
-
-// A verifier with its journal, as a program has them, and the restarts of both.
-struct JournaledSite : test::OneClientSite {
-  JournalFolder folder;
-  std::unique_ptr<spa::MappedJournal> journal;
-  std::unique_ptr<spa::Verifier> journaled;
-
-  JournaledSite() { wall = folder.clock.time.wall; }
-
-  void pass(Duration by) {
-    advance(by);
-    folder.clock.pass(by);
-    if (journaled) journaled->handle_timeout(now, wall);
-    if (journal) journal->handle_timeout();
-  }
-  void stop() {
-    journaled.reset();
-    journal.reset();
-  }
-  ReplayState start() {
-    stop();
-    journal = folder.open();
-    auto made = options();
-    journal->brief(made, now);
-    journaled = std::make_unique<spa::Verifier>(std::move(made), random);
-    enroll(*journaled);
-    journal->restore(*journaled, wall);
-    journaled->handle_timeout(now, wall);
-    return journal->status().state;
-  }
-  // Serving without any quarantine left.
-  void start_settled() {
-    start();
-    for (int i = 0; i < 200; ++i) pass(seconds(1));
-    REQUIRE(start() == ReplayState::kComplete);
-    REQUIRE_FALSE(journal->status().accept_from);
-  }
-  bool try_knock(ByteView datagram) { return knock(*journaled, datagram).has_value(); }
-};
 
 void overwrite(const std::filesystem::path& file, ByteView octets) {
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
@@ -299,7 +260,7 @@ TEST_CASE("spa mapped journal: a full slot refuses knocks and says so", "[spa][m
   REQUIRE(site.start() == ReplayState::kComplete);
   CHECK_FALSE(site.try_knock(site.fresh_knock()));
   REQUIRE(site.journal->reserve(8));
-  CHECK(site.journal->status().records_per_slot == 8);
+  CHECK(site.journal->status().records_per_slot == 12);
   for (int i = 0; i < 4; ++i) CHECK(site.try_knock(site.fresh_knock()));
   REQUIRE(site.start() == ReplayState::kComplete);
   CHECK(site.journal->status().restored == 8);

@@ -85,6 +85,8 @@ struct SlotKeys {
   Secret<32> address;                  // B: BLAKE2b key of the address tag
 
   [[nodiscard]] static SlotKeys derive(const PairKey& pair, Slot slot);
+  // B alone, at half the price: verifiers keep the others for a slot, and B is asked for by few frames.
+  [[nodiscard]] static Secret<32> derive_address(const PairKey& pair, Slot slot);
 };
 
 }  // namespace natt::spa

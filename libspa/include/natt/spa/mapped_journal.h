@@ -12,6 +12,13 @@
 //   (*journal)->restore(verifier, wall_now);
 //   ... and handle_timeout() every kBeatInterval while the verifier serves.
 //
+// A site that grows needs a larger file. Making one takes long and happens in another thread:
+//   if (auto wanted = journal.wanted_room(records))  room = JournalRoom::make(path, *wanted);   // in another thread
+//   journal.begin_move(std::move(room));
+//   while (journal.move_piece() == MovePiece::kMore) { ... a turn of the loop ... }
+//   published = journal.room().publish();                                                     // in another thread
+//   discard(journal.end_move(published));                                                     // in another thread
+//
 // Resource type on the verifier's thread, which it outlives; the clock outlives it. One per
 // verifier identity: a lock beside the file keeps a second process out.
 
@@ -59,10 +66,45 @@ struct ReplayStatus {
   std::uint64_t appended = 0;
   std::uint64_t refused = 0;  // the slot was full
   std::size_t records_per_slot = 0;
+  // The system does not take the file's pages out of memory: no knock waits for the disk to bring them back.
+  bool in_locked_memory = true;
+  // Why it has not the room that the site needs now: end_move() and note_no_room(). Empty when it has.
+  std::string no_room;
 
   // "replay journal kStale: ..." for one log line.
   [[nodiscard]] std::string describe() const;
 };
+
+class JournalFile;
+
+// The file of a journal: made, published and destroyed in any thread, all of which may take long.
+class JournalRoom {
+ public:
+  // `journal` is MappedJournalOptions::path, whose lock this process holds. Errors: no space, the file system.
+  [[nodiscard]] static Result<std::unique_ptr<JournalRoom>> make(const std::filesystem::path& journal,
+                                                                 std::size_t records_per_slot);
+  ~JournalRoom();
+  JournalRoom(const JournalRoom&) = delete;
+  JournalRoom& operator=(const JournalRoom&) = delete;
+
+  // Gives the file its name, in the place of the former one.
+  [[nodiscard]] Result<void> publish();
+
+ private:
+  friend class MappedJournal;
+  JournalRoom(std::unique_ptr<JournalFile> file, std::size_t capacity);
+
+  std::unique_ptr<JournalFile> file_;
+  std::size_t capacity_;
+};
+
+enum class MovePiece : std::uint8_t {
+  kMore,
+  kLevel,   // publish the room; what is appended from here on goes to both files
+  kFailed,  // the old file is not what was written: end_move() with that
+};
+
+class JournalMove;
 
 class MappedJournal final : public ReplayJournal {
  public:
@@ -94,8 +136,22 @@ class MappedJournal final : public ReplayJournal {
   [[nodiscard]] bool append(const ReplayRecord& record) noexcept override;
   // Says in the file that the verifier is alive.
   void handle_timeout();
-  // Room for at least so many records per slot, when the site has grown; not on the packet path (it makes a new
-  // file). On an error the old room stays.
+  // The room to make for a site that brings so many records a slot: half as much again as it needs, so that a site that
+  // grows device by device seldom moves. Nothing when there is enough, when none can be had here, or during a move.
+  [[nodiscard]] std::optional<std::size_t> wanted_room(std::size_t records_per_slot) const;
+  void begin_move(std::unique_ptr<JournalRoom> room);
+  // At most 0.5 ms.
+  [[nodiscard]] MovePiece move_piece();
+  // From begin_move() to end_move().
+  [[nodiscard]] JournalRoom& room();
+  [[nodiscard]] bool is_moving() const { return next_ != nullptr; }
+  // Takes the new file, or stays with the old one when it was not published. Returns the other: null when there is none.
+  [[nodiscard]] std::unique_ptr<JournalRoom> end_move(const Result<void>& published);
+  // For end_move() after MovePiece::kFailed.
+  [[nodiscard]] Error damage() const;
+  // JournalRoom::make() failed. For status().
+  void note_no_room(const Error& error) { status_.no_room = error.message; }
+  // All of it at once, for who may wait. On an error the old room stays.
   [[nodiscard]] Result<void> reserve(std::size_t records_per_slot);
 
   [[nodiscard]] const ReplayStatus& status() const { return status_; }
@@ -108,15 +164,21 @@ class MappedJournal final : public ReplayJournal {
   [[nodiscard]] Result<void> lock();
   void load();
   void doubt(ReplayState state, std::string reason);
-  [[nodiscard]] Result<void> replace_file(std::size_t capacity);
+  [[nodiscard]] Result<void> make_first_file(std::size_t capacity);
+  [[nodiscard]] std::unique_ptr<File> fill(std::unique_ptr<JournalRoom> room, const Former& former);
 
   MappedJournalOptions options_;
   const HostClock& clock_;
   Random& random_;
   std::unique_ptr<Lock> lock_;
   bool never_locked_ = false;
+  // What stands in the folder of the lock is gone after a restart of the host.
+  bool is_volatile_ = false;
   std::unique_ptr<Former> former_;
   std::unique_ptr<File> file_;  // null: unavailable
+  std::unique_ptr<File> next_;  // null: no move
+  std::unique_ptr<JournalMove> move_;  // null: none, or level
+  bool may_come_ = false;  // without a file: one can be made when there is space again
   WallTime last_beat_{};
   ReplayStatus status_;
 };

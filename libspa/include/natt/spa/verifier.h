@@ -35,6 +35,7 @@
 #include <natt/spa/frame.h>
 #include <natt/spa/hint_listener.h>
 #include <natt/spa/keys.h>
+#include <natt/spa/page_move.h>
 #include <natt/spa/quic_initial.h>
 #include <natt/spa/replay_journal.h>
 #include <natt/time.h>
@@ -243,6 +244,8 @@ class Verifier {
   [[nodiscard]] std::optional<VerifierEvent> poll_event();
 
   [[nodiscard]] VerifierStats stats() const;
+  // For another thread, after put_device and handle_timeout; empty mostly. Without them a large site's frames cost more.
+  [[nodiscard]] std::vector<PageMove> take_page_moves();
 
  private:
   class Core;

@@ -49,29 +49,45 @@ static __always_inline __u64 gate_base32(__u64 text) {
 #define GATE_GROUP_11(q) ((GATE_TEXT(q, 13) << 24) | (GATE_TEXT(q, 14) >> 40))
 #define GATE_GROUP_12(q) ((GATE_TEXT(q, 14) << 24) | ((GATE_TEXT(q, 15) >> 40) & 0xffff00) | '0')
 
+/* Nothing is read before here that is needed behind it: what the compiler has no register for costs a fence each. */
+#define GATE_READ_HERE asm volatile("" ::: "memory")
+
 /* 13 groups of 40 bits are the 512 bits of the frame and 8 more. The words of the frame go where their text was. */
 static __always_inline void gate_frame_from_text(__u64 *q) {
   __u64 a = gate_base32(GATE_GROUP_0(q));
+  GATE_READ_HERE;
   __u64 b = gate_base32(GATE_GROUP_1(q));
   q[0] = __builtin_bswap64((a << 24) | (b >> 16));
+  GATE_READ_HERE;
   a = gate_base32(GATE_GROUP_2(q));
+  GATE_READ_HERE;
   __u64 c = gate_base32(GATE_GROUP_3(q));
   q[1] = __builtin_bswap64((b << 48) | (a << 8) | (c >> 32));
+  GATE_READ_HERE;
   a = gate_base32(GATE_GROUP_4(q));
   q[2] = __builtin_bswap64((c << 32) | (a >> 8));
+  GATE_READ_HERE;
   b = gate_base32(GATE_GROUP_5(q));
+  GATE_READ_HERE;
   c = gate_base32(GATE_GROUP_6(q));
   q[3] = __builtin_bswap64((a << 56) | (b << 16) | (c >> 24));
+  GATE_READ_HERE;
   a = gate_base32(GATE_GROUP_7(q));
   q[4] = __builtin_bswap64((c << 40) | a);
+  GATE_READ_HERE;
   a = gate_base32(GATE_GROUP_8(q));
+  GATE_READ_HERE;
   b = gate_base32(GATE_GROUP_9(q));
   q[5] = __builtin_bswap64((a << 24) | (b >> 16));
+  GATE_READ_HERE;
   a = gate_base32(GATE_GROUP_10(q));
+  GATE_READ_HERE;
   c = gate_base32(GATE_GROUP_11(q));
   q[6] = __builtin_bswap64((b << 48) | (a << 8) | (c >> 32));
+  GATE_READ_HERE;
   a = gate_base32(GATE_GROUP_12(q));
   q[7] = __builtin_bswap64((c << 32) | (a >> 8));
+  GATE_READ_HERE;
 }
 
 #define GATE_ALL(octet) ((octet) * 0x0101010101010101ULL)
@@ -170,7 +186,7 @@ static __always_inline enum gate_verdict gate_dns_knock(const struct __sk_buff *
   if (size > 512 || !gate_is_query_head(q)) return GATE_NO_SHAPE;
   gate_frame_from_text(q);
   struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, q, GATE_TR_DNS, GATE_KNOCK, &hint);
+  const enum gate_verdict verdict = gate_check_frame(config, q, GATE_TR_DNS, GATE_KNOCK, &hint, q + 8);
   if (verdict != GATE_KNOCK) return verdict;
   const __u64 tag = q[7];
   if (!gate_is_exact_query(skb, config, size, q)) return GATE_NO_SHAPE;

@@ -37,10 +37,11 @@ static __always_inline void gate_hello_to_host(__u64 *w) {
   w[7] = (GATE_LE64(w[7]) >> 8) | ((__u64)*(const __u8 *)&w[8] << 56);
 }
 
-/* The filter's bit for the hint: most strangers end here. */
-static __always_inline int gate_may_know(const struct gate_config *config, __u32 home) {
-  __u32 word = (home & config->filter_mask) / 64;
-  const __u64 *bits = bpf_map_lookup_elem(&gate_filter, &word);
+/* The filter's bit for the hint: most strangers end here. Keys of maps are written to `key`, for the reason above: a
+ * fence would have the table's line of memory waited for behind the filter's, and not beside it. */
+static __always_inline int gate_may_know(const struct gate_config *config, __u32 home, __u32 *key) {
+  *key = (home & config->filter_mask) / 64;
+  const __u64 *bits = bpf_map_lookup_elem(&gate_filter, key);
   return bits && (*bits >> (home & 63) & 1);
 }
 
@@ -55,18 +56,14 @@ __noinline __u32 gate_search(__u64 hint, __u32 home, __u32 mask) {
   return 0;
 }
 
-static __always_inline __u64 gate_unmask(const struct gate_sip_key *mask, __u64 nonce, __u64 last, __u64 masked) {
-  return GATE_LE64(masked ^ gate_siphash_two(mask, nonce, last));
-}
-
 /* The place, plus 1, of the frame's hint when it is masked for this verifier; 0: unknown. */
 __noinline __u32 gate_place_under(__u32 verifier, __u64 nonce, __u64 last, __u64 masked) {
   const struct gate_config *config = gate_settings();
   const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, &verifier);
   if (!config || !mask) return 0;
-  const __u64 hint = gate_unmask(mask, nonce, last, masked);
+  const __u64 hint = GATE_LE64(masked ^ gate_siphash_two(mask, nonce, last));
   const __u32 home = (__u32)GATE_LE64(hint);
-  return gate_may_know(config, home) ? gate_search(hint, home, config->hint_mask) : 0;
+  return gate_may_know(config, home, &verifier) ? gate_search(hint, home, config->hint_mask) : 0;
 }
 
 /* Unrolled: behind a loop's last turn the verifier would try what a processor may guess, one more turn, and so on. */
@@ -79,43 +76,53 @@ __noinline __u32 gate_place_of_others(__u32 verifiers, __u64 nonce, __u64 last, 
   return place;
 }
 
+/* The hint as it is masked. */
+static __always_inline __u64 gate_masked_of(const __u64 *w) {
+  return (w[1] >> 32) | (w[2] << 32);
+}
+
 /* What the first verifier knows: nearly all have one. Without a call, unless other hints are in the way. */
-static __always_inline struct gate_hint *gate_find_first(const struct gate_config *config, __u64 nonce, __u64 last,
-                                                         __u64 masked) {
-  __u32 at = 0;
-  const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, &at);
+static __always_inline struct gate_hint *gate_find_first(const struct gate_config *config, const __u64 *w,
+                                                         __u32 *key) {
+  *key = 0;
+  const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, key);
   if (!mask) return 0;
-  const __u64 hint = gate_unmask(mask, nonce, last, masked);
+  __u64 hash = gate_siphash_nonce(mask, w);
+  GATE_READ_AFTER(hash);
+  const __u64 hint = GATE_LE64(hash ^ gate_masked_of(w));
   const __u32 home = (__u32)GATE_LE64(hint);
-  if (!gate_may_know(config, home)) return 0;
-  at = home & config->hint_mask;
-  struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, &at);
+  if (!gate_may_know(config, home, key)) return 0;
+  *key = home & config->hint_mask;
+  struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, key);
   if (!place || place->hint == 0) return 0;
   if (place->hint == hint) return place;
-  at = gate_search(hint, at + 1, config->hint_mask);
-  if (!at--) return 0;
-  return bpf_map_lookup_elem(&gate_hints, &at);
+  __u32 found = gate_search(hint, home + 1, config->hint_mask);
+  if (!found--) return 0;
+  *key = found;
+  return bpf_map_lookup_elem(&gate_hints, key);
 }
 
 /* The record of the hint, if one of the verifiers knows it. */
-static __always_inline struct gate_hint *gate_find_hint(const struct gate_config *config, const __u64 *w) {
-  const __u64 masked = (w[1] >> 32) | (w[2] << 32);
-  const __u64 last = GATE_LAST_WORD(12, w[1] & 0xffffffff);
+static __always_inline struct gate_hint *gate_find_hint(const struct gate_config *config, const __u64 *w, __u32 *key) {
+  if (config->verifiers == 0) return 0;
+  struct gate_hint *first = gate_find_first(config, w, key);
   const __u32 verifiers = config->verifiers;
-  if (verifiers == 0) return 0;
-  struct gate_hint *first = gate_find_first(config, w[0], last, masked);
   if (first || verifiers == 1) return first;
-  __u32 place = gate_place_of_others(verifiers, w[0], last, masked);
+  const __u64 last = GATE_LAST_WORD(12, w[1] & 0xffffffff);
+  __u32 place = gate_place_of_others(verifiers, w[0], last, gate_masked_of(w));
   if (!place--) return 0;
-  return bpf_map_lookup_elem(&gate_hints, &place);
+  *key = place;
+  return bpf_map_lookup_elem(&gate_hints, key);
 }
 
-/* `good` when hint and P are right; the hint's record in `hint`. While not all hints fit, an unknown one says nothing:
+/* `good` when hint and P are right; the hint's record in `hint`. `key` is a place on the stack that was loaded to and is
+ * not needed any more. While not all hints fit, an unknown one says nothing:
  * then datagrams pass to user space, which knows; a SYN does not, or the kernel would answer strangers. */
 static __always_inline enum gate_verdict gate_check_frame(const struct gate_config *config, const __u64 *w,
                                                           enum gate_transport transport, enum gate_verdict good,
-                                                          struct gate_hint **hint) {
-  *hint = gate_find_hint(config, w);
+                                                          struct gate_hint **hint, __u64 *key) {
+  /* Its second half: a store to the first one is one of a register, which has a fence again when it is written over. */
+  *hint = gate_find_hint(config, w, (__u32 *)key + 1);
   if (!*hint)
     return transport != GATE_TR_TCP && config->flags & GATE_FLAG_INCOMPLETE ? GATE_UNCHECKED : GATE_UNKNOWN_HINT;
   if (gate_siphash_frame(&(*hint)->prefilter, w, transport) != w[7]) return GATE_BAD_PREFILTER;

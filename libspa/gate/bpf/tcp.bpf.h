@@ -55,7 +55,7 @@ static __always_inline enum gate_verdict gate_syn_hello(const struct __sk_buff *
   if (octets[9] != 3 || octets[10] != 3 || octets[43] != 32) return GATE_BARE_SYN;
   gate_hello_to_host(frame);
   struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TCP, GATE_SYN, &hint);
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TCP, GATE_SYN, &hint, frame - 1);
   return verdict == GATE_SYN ? gate_claim(frame[7], from, config, hint, now) : verdict;
 }
 

@@ -44,7 +44,8 @@ static __always_inline __u8 *gate_octets_of(struct gate_head *head) { return (__
 static __always_inline int gate_load_head(const struct __sk_buff *skb, __u32 size, struct gate_head *head) {
   if (size < GATE_LEAST) return -1;
   __u8 *octets = (__u8 *)head->q + GATE_HEAD_AT;
-  return size < GATE_HEAD ? gate_load(skb, 0, octets, GATE_LEAST) : gate_load(skb, 0, octets, GATE_HEAD);
+  /* When there are fewer the helper clears them all. */
+  return gate_load(skb, 0, octets, GATE_HEAD) ? gate_load(skb, 0, octets, GATE_LEAST) : 0;
 }
 
 /* Section 1.4. Exactly the shape that parse_udp_carrier takes. */
@@ -65,7 +66,7 @@ static __always_inline enum gate_verdict gate_dtls_knock(const struct gate_confi
   struct gate_hint *hint;
   if (!gate_is_dtls_hello(size, head)) return GATE_NO_SHAPE;
   gate_hello_to_host(frame);
-  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_UDP, GATE_KNOCK, &hint);
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_UDP, GATE_KNOCK, &hint, frame - 1);
   return verdict == GATE_KNOCK && gate_count_copy(frame[7], GATE_TR_UDP) ? GATE_COPY : verdict;
 }
 
@@ -199,7 +200,7 @@ static __always_inline enum gate_verdict gate_initial(const struct __sk_buff *sk
   if (((const __u8 *)frame)[-2] != 0x40 || ((const __u8 *)frame)[-1] != 0x40) return GATE_FOREIGN_ID;
   gate_words_to_host(frame);
   struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TOKEN, GATE_INITIAL, &hint);
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TOKEN, GATE_INITIAL, &hint, frame - 1);
   if (verdict != GATE_INITIAL) return verdict;
   if (!gate_fits(bpf_be64_to_cpu(frame[8]), size - (at + 66))) return GATE_FOREIGN_ID;
   return gate_count_initial(skb, hint, frame[7]) < GATE_MAX_INITIALS ? GATE_INITIAL : GATE_COPY;

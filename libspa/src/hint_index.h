@@ -51,10 +51,10 @@ class HintIndex {
   void build_piece(WallTime wall_now);
   [[nodiscard]] bool complete() const;
 
-  // Makes room in the first table that lacks it; false when all had it.
+  // Makes a piece of room in the first table that lacks it; false when all had it.
   bool reserve_one(std::size_t credentials) {
     return std::any_of(tables_.begin(), tables_.end(),
-                       [credentials](SlotTable& table) { return table.reserve(credentials); });
+                       [credentials](SlotTable& table) { return table.reserve_piece(credentials); });
   }
 
   // Slots that count as covered before. Before the first advance for slots near the wall clock.

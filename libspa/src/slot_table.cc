@@ -16,7 +16,7 @@ void SlotTable::reset(Slot slot, std::size_t expected_credentials) {
 }
 
 void SlotTable::insert(CredentialIndex index, const Credential& credential, const SlotKeys& keys) {
-  (void)reserve(std::max(used_, std::size_t{index}) + 1);
+  reserve(std::max(used_, std::size_t{index}) + 1);
   records_.grow_to(std::size_t{index} + 1);
   SlotRecord& record = records_[index];
   record.hint = hint_number(keys.hint);
@@ -55,8 +55,25 @@ CredentialIndex SlotTable::find(std::uint64_t hint) const {
   return kNoCredential;
 }
 
-void SlotTable::rehash(std::size_t buckets) {
-  const ZeroedArray<Bucket> old = std::exchange(buckets_, make_buckets(buckets));
+bool SlotTable::reserve_piece(std::size_t credentials) {
+  constexpr std::size_t kPerPage = 4096 / sizeof(Bucket);
+  constexpr std::size_t kPiece = 64 * kPerPage;
+  const std::size_t wanted = buckets_for(credentials);
+  if (wanted <= buckets_.size()) return false;
+  if (next_.size() != wanted) {
+    next_ = make_buckets(wanted);
+    touched_ = 0;
+  }
+  const std::size_t end = std::min(wanted, touched_ + kPiece);
+  // A write, or a page that all tables share is what it gets.
+  for (; touched_ < end; touched_ += kPerPage) *const_cast<volatile Bucket*>(&next_[touched_]) = kEmpty;
+  if (touched_ >= wanted) rehash(std::exchange(next_, {}));
+  return true;
+}
+
+void SlotTable::rehash(ZeroedArray<Bucket> fresh) {
+  const std::size_t buckets = fresh.size();
+  const ZeroedArray<Bucket> old = std::exchange(buckets_, std::move(fresh));
   const Bucket old_mask = low_mask();
   mask_ = buckets - 1;
   used_ = 0;

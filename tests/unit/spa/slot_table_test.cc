@@ -67,10 +67,17 @@ TEST_CASE("spa slot table: what a bucket keeps of a hint changes with its size, 
     CAPTURE(i);
     CHECK(table.find(hint(i)) == (i % 2 == 0 ? kNoCredential : i));
   }
-  CHECK_FALSE(table.reserve(5000));
-  CHECK(table.reserve(50'000));
+  CHECK_FALSE(table.reserve_piece(5000));
+  // 128 pages, 64 a piece; what comes and goes meanwhile is there, and gone.
+  CHECK(table.reserve_piece(50'000));
+  table.insert(5000, {}, keys_with(hint(5000)));
+  table.erase(4997);
+  CHECK(table.reserve_piece(50'000));
+  CHECK_FALSE(table.reserve_piece(50'000));
   CHECK(table.find(hint(4999)) == 4999);
   CHECK(table.find(hint(4998)) == kNoCredential);
+  CHECK(table.find(hint(4997)) == kNoCredential);
+  CHECK(table.find(hint(5000)) == 5000);
 }
 
 TEST_CASE("spa slot table: erasing a credential of a former slot wipes it and touches no other", "[spa][slot_table]") {

@@ -178,7 +178,10 @@ static __always_inline int gate_fits(__u64 number, __u32 rest) {
 static __always_inline __u32 gate_octet_behind(const __u8 *octets, __u32 dcid) {
   __u32 found = 0;
 #pragma unroll
-  for (__u32 i = 8; i <= 20; ++i) found |= octets[6 + i] & (0 - (((dcid ^ i) - 1) >> 31));
+  for (__u32 i = 8; i <= 20; ++i) {
+    found |= octets[6 + i] & (0 - (((dcid ^ i) - 1) >> 31));
+    GATE_READ_AFTER(found);
+  }
   return found;
 }
 

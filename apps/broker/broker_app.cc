@@ -9,6 +9,7 @@
 #include "apps/broker/relay_key_file.h"
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
+#include "apps/program/device_health.h"
 #include "apps/program/library_counters.h"
 #include "apps/program/service_sockets.h"
 #include "apps/program/site_status.h"
@@ -273,6 +274,7 @@ control::Health BrokerApp::health() const {
   }
   add_door(health);
   program::add_gate_health(health, gate_);
+  program::add_clock_health(health, clock_watch_);
   for (const natt::uv::BrokerSiteState& site : broker_->sites(natt::uv::wall_now())) add_site(health, site);
   health.gauges.emplace_back("relaySessions", load.sessions);
   health.gauges.emplace_back("relayBitsPerSecond", load.bits_per_second);

@@ -19,6 +19,7 @@
 #include "apps/control/file_watch.h"
 #include "apps/metrics/metrics_endpoint.h"
 #include "apps/program/background_task.h"
+#include "apps/program/clock_watch.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
 #include "apps/program/retired_key_files.h"
@@ -74,6 +75,7 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   SystemRandom random_;
   std::unique_ptr<config::NattSettings> settings_;
   WallTime since_{};
+  mutable program::ClockWatch clock_watch_{spa::SystemHostClock().read()};  // remembers what it noticed
   program::RetiredKeyFiles retired_keys_;
   program::GateState gate_;
   std::unique_ptr<natt::uv::Broker> broker_;

@@ -154,6 +154,7 @@ control::Health GatewayApp::health() const {
   program::add_site_health(health, config_.site.name, gateway_->brokers(),
                            gateway_->roster().next_update < natt::uv::wall_now());
   program::add_own_health(health, gateway_->own_complaints());
+  program::add_clock_health(health, clock_watch_);
   program::add_replay_health(health, config_.site.name, gateway_->replay_status(), natt::uv::now());
   if (!health.check("retired_keys_readable", retired_keys_.damaged().empty())) {
     health.add(control::HealthStatus::kWarning,

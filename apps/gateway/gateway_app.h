@@ -16,6 +16,7 @@
 #include "apps/control/status.h"
 #include "apps/gateway/entitlement_policy.h"
 #include "apps/metrics/metrics_endpoint.h"
+#include "apps/program/clock_watch.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
 #include "apps/program/retired_key_files.h"
@@ -60,6 +61,7 @@ class GatewayApp final : private program::EventLoop::Listener,
   EntitlementPolicy policy_;
   std::unique_ptr<config::NattSettings> settings_;
   WallTime since_{};
+  mutable program::ClockWatch clock_watch_{spa::SystemHostClock().read()};  // remembers what it noticed
   program::RetiredKeyFiles retired_keys_;
   program::GateState gate_;
   std::unique_ptr<tunnel::uv::Gateway> gateway_;

@@ -16,6 +16,11 @@ std::filesystem::path memory_file(const std::filesystem::path& state_dir, const 
   return state_dir / ("device-" + site);
 }
 
+void add_clock_health(control::Health& health, ClockWatch& watch) {
+  const auto complaint = watch.complaint(spa::SystemHostClock().read());
+  if (!health.check("clock_runs_on", !complaint)) health.add(control::HealthStatus::kWarning, *complaint);
+}
+
 void add_own_health(control::Health& health, const std::vector<std::string>& complaints) {
   health.check("own_clock_and_keys", complaints.empty());
   for (const std::string& complaint : complaints) health.add(control::HealthStatus::kWarning, complaint);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HIDING: broker and gateway send nothing to an endpoint that has not proved itself with a frame of its own, although it
- * shares its public address with one that has (docs/WIRE.md sections 1.3 to 1.6, 4 and 6; docs/decisions/0004 and 0007).
+ * HIDING: broker and gateway send nothing to an endpoint that has not proved itself with a frame of its own, although
+ * it shares its public address with one that has (docs/WIRE.md sections 1.3 to 1.6, 4 and 6; docs/decisions/0004 and
+ * 0007).
  *
- * Endpoints, as the broker sees them: 0 the victim's, 1 a neighbour behind the same NAT (same address, another port), 2 a
- * copier at another address. 1 and 2 are the attacker. It reads everything that the victim sends, once it has arrived
+ * Endpoints, as the broker sees them: 0 the victim's, 1 a neighbour behind the same NAT (same address, another port), 2
+ * a copier at another address. 1 and 2 are the attacker. It reads everything that the victim sends, once it has arrived
  * (THIEF: also before, and then the victim's packet may be lost), and sends it from 1 and 2, in any order and as often
  * as it likes, and SYNs and hellos of its own. It makes no frame of its own: it knows no key.
  *
@@ -31,11 +32,11 @@
  *   bind            RelayServer::Impl::handle_bind, advance_counter, answer_leg (libnatt/src/relay/relay_control.cc)
  *   restart         a broker that is killed and comes back: the journal brings the nonces, everything else is empty
  *
- * Broken on purpose, each has to fail: IP_ONLY  an address grant admits whoever connects from there (the flaw of SDP and
- * fwknop behind NAT); NO_TRANSPORT  carrier not bound in P and AEAD; NO_BINDING  record 2 not bound (with THIEF);
- * NO_OWNER  no first (IP, port) of a P; VERDICT_BY_NONCE  a repeated Initial passes from anywhere; STUN_BY_NONCE  so does
- * a STUN request; BIND_AGAIN  a bind with an equal counter counts; EARLY_TLS  a connection is answered when its first
- * record has come.
+ * Broken on purpose, each has to fail: IP_ONLY  an address grant admits whoever connects from there (the flaw of SDP
+ * and fwknop behind NAT); NO_TRANSPORT  carrier not bound in P and AEAD; NO_BINDING  record 2 not bound;
+ * NO_OWNER  no first (IP, port) of a P; VERDICT_BY_NONCE  a repeated Initial passes from anywhere; STUN_BY_NONCE  so
+ * does a STUN request; BIND_AGAIN  a bind with an equal counter counts; EARLY_TLS  a connection is answered when its
+ * first record has come.
  *
  * What does not hold, and is asserted to fail so that nobody forgets it (docs/THREAT_MODEL.md section 7):
  *   RESTART   the gate's table of owners and the relay's counters do not outlive the process: a SYN or a bind that was

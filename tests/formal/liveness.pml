@@ -5,13 +5,15 @@
  * Said as safety: a fresh frame of a device that keeps to its budget never meets a budget that is used up.
  *
  * The attacker reads each frame when it has arrived, and sends copies at any rate from any source, on its own carrier;
- * with P and hint right, for it is a copy, or with the rest altered, which only P's key would let pass: then P is wrong.
- * Who overtakes a frame is not the subject: that one frame is lost (docs/THREAT_MODEL.md section 7).
+ * with P and hint right, for it is a copy, or with the rest altered, which only P's key would let pass: then P is
+ * wrong. Who overtakes a frame is not the subject: that one frame is lost (docs/THREAT_MODEL.md section 7).
  *
  * Abstractions
- *   Budgets   one token each (in the code 32, 8/s; 256 SYNs/s; 10 STUN requests/s), back after `second`. The owner sends
- *             one frame of a kind in that time. One second of the code is one round here.
+ *   Budgets   one token each (in the code 32, 8/s; 256 SYNs/s; 10 STUN requests/s), back after `second`. The owner
+ *             sends one frame of a kind in that time. One second of the code is one round here.
  *   Frames    RING of them in each direction of use: a captured frame stays known for ever.
+ *   Spoofed   copies of a SYN with the owner's own endpoint as source are left out. Each captured SYN is charged once
+ *             in the ten seconds of its flow while its slot counts (3 minutes): 2,560 of them use up 256 a second.
  *   Set       the device's share of the set of nonces never fills by copies: they are in it already. Counted all the
  *             same: `remembered`.
  *
@@ -21,8 +23,9 @@
  *   arrive_stun    StunServer::is_acceptable (libnatt/src/stun/stun_server.cc)
  *   second         token buckets; `flow_ends`: the ten seconds of a flow
  *
- * Broken on purpose, each has to fail: CHARGE_FIRST  the knock is charged before the nonce is looked up; SYN_CHARGE_FIRST
- * a SYN is charged before its P is known to have no other owner; FORGERY_CHARGED  a wrong P is charged as a forged tag.
+ * Broken on purpose, each has to fail: CHARGE_FIRST  the knock is charged before the nonce is looked up;
+ * SYN_CHARGE_FIRST a SYN is charged before its P is known to have no other owner; FORGERY_CHARGED  a wrong P is charged
+ * as a forged tag.
  *
  * STUN_CHARGE_FIRST is libnatt/src/stun/stun_server.cc as it stands: the token is taken before the nonce is looked up.
  * It fails, and is asserted to: ten copies a second of one request, from anywhere, and its owner gets no answer.
@@ -137,9 +140,6 @@ end:
   :: has_sent[1] -> arrive_frame(1, false, false)
   :: has_sent[0] -> arrive_syn(0, ELSEWHERE, false)
   :: has_sent[1] -> arrive_syn(1, ELSEWHERE, false)
-#ifdef SPOOFED
-  :: has_sent[0] -> arrive_syn(0, OWNER, false)
-#endif
   :: has_sent[0] -> arrive_stun(0, ELSEWHERE, false)
   :: has_sent[1] -> arrive_stun(1, ELSEWHERE, false)
   :: flow[0] -> flow[0] = false

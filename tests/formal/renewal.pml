@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RENEWAL: while a device and its verifier get new SPA keys, in any order, with crashes and with a device that is off, the
- * device is never locked out: at every moment some pair of keys that it will try is one that the verifier takes
+ * RENEWAL: while a device and its verifier get new SPA keys, in any order, with crashes and with a device that is off,
+ * the device is never locked out: at every moment some pair of keys that it will try is one that the verifier takes
  * (docs/WIRE.md section 1.1, "Renewal").
  *
  * Abstractions
  *   Keys      generations, as bits. The device tries all combinations of the two newest of each end in turn
  *             (libnatt/include/natt/key_choice.h), so it gets in when one of them is taken.
- *   Site      one verifier with a device that is used and one that is off all the time (only what it would need counts).
+ *   Site      one verifier with a device that is used and one that is off all the time (only what it would need
+ *             counts).
  *   Folder    `nattctl renew` changes roster and device's file in one commit (tests/unit/apps/nattctl_folder_test.cc),
  *             then people carry them, each when they like, the device's file after the roster (docs/OPERATIONS.md).
  *   Backups   an older file put back is no renewal: its tools tell why it is refused (natt/device_memory.h).
@@ -20,13 +21,13 @@
  *   usable                RetiredKeys::usable: all listed but the retired; when that is none, all listed
  *   retire_own            BrokerSite::retire_own_keys: every device has used the newest; retire_unlisted_own_key
  *
- * Broken on purpose, each has to fail: RETIRE_AT_ONCE  the roster drops the old key at renewal; RETIRE_ON_LIST  the verifier
- * drops it when it learns of the new one; OWN_AT_ONCE  the verifier drops its older pair when it has a newer one; with
- * ANY_ORDER: NEWEST_ONLY  the device tries nothing but its newest key; FILE_HAS_ONE  the renewed file does not keep the
- * old key.
+ * Broken on purpose, each has to fail: RETIRE_AT_ONCE  the roster drops the old key at renewal; RETIRE_ON_LIST  the
+ * verifier drops it when it learns of the new one; OWN_AT_ONCE  the verifier drops its older pair when it has a newer
+ * one; with ANY_ORDER: NEWEST_ONLY  the device tries nothing but its newest key; FILE_HAS_ONE  the renewed file does
+ * not keep the old key.
  *
- * ANY_ORDER: one renewal, and the device's file may come before the roster: holds. With OFTEN, several renewals: fails, as
- * does AGAIN, a verifier that is renewed twice while a device is off. docs/OPERATIONS.md forbids both.
+ * ANY_ORDER: one renewal, and the device's file may come before the roster: holds. With OFTEN, several renewals: fails,
+ * as does AGAIN, a verifier that is renewed twice while a device is off. docs/OPERATIONS.md forbids both.
  */
 
 #define LAST 4 /* generations 1 to LAST */
@@ -212,6 +213,9 @@ end:
   :: retired != written -> retired = written & known; check() /* crash */
   /* Every device has used it: the one that was off came once. */
   :: used_newest && off_has_used && own != BIT(own_newest) && IN(own, own_newest) -> retire_own(); check()
-  :: !off_has_used && IN(own, own_newest) && seen_off != own_listed -> seen_off = own_listed; off_has_used = true; check()
+  :: !off_has_used && IN(own, own_newest) && seen_off != own_listed ->
+       seen_off = own_listed;
+       off_has_used = true;
+       check()
   od
 }

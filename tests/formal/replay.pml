@@ -6,9 +6,10 @@
  * Abstractions
  *   Time      one tick stands for 30 s. A slot of 64 s has two ticks, the 60 s of skew are two, the wait of 61 s is
  *             three. What the verifier's calendar shows is ticks plus an offset.
- *   Frame     one, with a timestamp drawn at the start; what the verifier remembers of slots is kept for its slot alone.
- *             Hint, P and AEAD hold: nobody forges. The attacker has a copy as soon as the frame is made, and presents
- *             it at any time, from anywhere, on any carrier that the code would take it from: the set of nonces is one.
+ *   Frame     one, with a timestamp drawn at the start; what the verifier remembers of slots is kept for its slot
+ *             alone. Hint, P and AEAD hold: nobody forges. The attacker has a copy as soon as the frame is made, and
+ *             presents it at any time, from anywhere, on any carrier that the code would take it from: the set of
+ *             nonces is one.
  *   Others    further frames of the device would only raise its floor. Those of other devices use the journal's
  *             segments: `others` stands for any of them.
  *   Journal   what the next start reads. No torn writes: tests/unit/spa/journal_image_test.cc shows that a word counts
@@ -38,7 +39,8 @@
  *   OLD_COPY           a copy of the journal from before the last record is believed
  *   NO_DEVICE_MEMORY   a device that was removed comes back without its floor
  *   SHARED_KEY         two verifiers have one key
- * RESIDUAL: a journal is lost, and the clock goes back to a time that was served before. docs/THREAT_MODEL.md section 7 says what passes then.
+ * RESIDUAL: a journal is lost, and the clock goes back to a time that was served before. docs/THREAT_MODEL.md section 7
+ * says what passes then.
  */
 
 #define SKEW 2

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * REVOCATION: when a roster without the device is in force, nothing that the device had or has works any more: no frame, no
- * repeated Initial, no UDP grant, no hello that was held for a knock, no channel, no STUN answer, no relayed packet
- * (docs/THREAT_MODEL.md section 2, "stolen device"; docs/WIRE.md section 6).
+ * REVOCATION: when a roster without the device is in force, nothing that the device had or has works any more: no
+ * frame, no repeated Initial, no UDP grant, no hello that was held for a knock, no channel, no STUN answer, no relayed
+ * packet (docs/THREAT_MODEL.md section 2, "stolen device"; docs/WIRE.md section 6).
  *
  * Abstractions
  *   One device, one of everything it can hold; what expires does so at any moment. The roster's change is one step, as
@@ -21,8 +21,8 @@
  * relay has sealed go on.
  *
  * What does not hold in the code as it is, and is asserted to fail:
- *   HELD          a hello that waits for its knock (up to 3 s) is not dropped: when the mode is changed to `tcp` meanwhile it
- *                 is admitted and gets the first flight. (Its certificate is refused then.)
+ *   HELD          a hello that waits for its knock (up to 3 s) is not dropped: when the mode is changed to `tcp`
+ *                 meanwhile it is admitted and gets the first flight. (Its certificate is refused then.)
  *   SOURCE        the kernel goes on letting SYNs of the address through, at tcp_visibility ip, up to 10 s: a SYN-ACK.
  */
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Checks the models of the knock with spin (Debian's package): what has to hold does, in every state that there is, and
-# each model that is broken on purpose is found out. Ends with one line, `N passed, M failed`, and status 1 on a surprise.
+# each model that is broken on purpose is found out. Ends with one line, `N passed, M failed`, and status 1 on a
+# surprise.
 #
 #   tests/formal/run.sh [MODEL...]     models: hiding liveness renewal replay revocation (default: all)
 #
@@ -80,7 +81,8 @@ finding() {
   shift 2
   cd "$folder"
   spin "${@/#/-D}" -a "$here/$model.pml" >spin.log 2>&1 || { echo "spin refuses it: $(head -n 1 spin.log)"; return; }
-  gcc -O1 -w -DSAFETY -DCOLLAPSE -DNOFAIR -DMEMLIM=900 -o pan pan.c 2>gcc.log || { echo "pan.c does not compile"; return; }
+  gcc -O1 -w -DSAFETY -DCOLLAPSE -DNOFAIR -DMEMLIM=900 -o pan pan.c 2>gcc.log ||
+    { echo "pan.c does not compile"; return; }
   ./pan -m100000 -n >pan.log 2>&1 || true
   if grep -q 'assertion violated' pan.log; then
     echo violated

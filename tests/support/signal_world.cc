@@ -122,7 +122,7 @@ void SignalWorld::cut(SignalPeer& peer) {
 
 void SignalWorld::deliver(ChannelId channel, ByteView bytes) {
   if (admitted_.contains(channel)) {
-    hub->handle_bytes(now, wall, channel, bytes);
+    hub->handle_bytes(now, wall + broker_ahead, channel, bytes);
   } else {
     admission->handle_bytes(now, wall, channel, bytes);
   }

@@ -106,6 +106,8 @@ class SignalWorld : public SeenAddresses {
 
   Instant now{std::chrono::seconds(1000)};
   WallTime wall = kTestNow;
+  // What the broker's clock shows more than everybody else's, once a channel is open.
+  std::chrono::milliseconds broker_ahead{0};
   SeededRandom random{test_seed()};
   AddressGrants grants;
   std::unique_ptr<SignalAdmission> admission;

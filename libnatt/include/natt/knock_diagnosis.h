@@ -46,8 +46,13 @@ struct SilenceEvidence {
   // The generation of the SPA key in use, and those of this device in its newest roster.
   std::optional<std::uint16_t> own_generation;
   std::optional<std::vector<std::uint16_t>> listed_generations;  // empty: not listed any more
+  // The newest generation that a session of this device was opened with: those before it are retired. 0: none yet.
+  std::uint16_t newest_used = 0;
   // Broker's clock minus the time that knocks are stamped with.
   std::optional<std::chrono::milliseconds> clock_error;
+  // By this device's own calendar, which nothing vouches for, its certificate ended so long ago. With the calendar
+  // right a broker would say so: its TLS refuses what its silence does not.
+  std::optional<std::chrono::milliseconds> past_certificate;
   // An answer came to a DNS-shaped knock; brokers send none.
   bool dns_answered = false;
   // ICMP said that UDP to the broker is prohibited or meets a closed port.

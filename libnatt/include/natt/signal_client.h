@@ -66,6 +66,10 @@ struct SignalConnected {
   std::chrono::milliseconds clock_offset{};
   Duration round_trip{};
 };
+// The broker's clock again, with the answer to a ping: as SignalConnected::clock_offset.
+struct ClockObserved {
+  std::chrono::milliseconds clock_offset{};
+};
 // A complete signed roster document; hand it to RosterStore and, once persisted, send RosterAck.
 struct RosterReceived {
   std::uint64_t number = 0;
@@ -80,7 +84,8 @@ struct SignalClosed {
 
 using SignalEvent = std::variant<SignalConnected, GatewayDirectory, ForwardedOffer, AnswerMessage, OfferRejection,
                                  CandidateBatch, PunchStart, SessionEnd, RelayGrantMessage, RelayRefusal,
-                                 StunCredentials, RosterReceived, KeyRenewal, DrainNotice, PeerAbsent, SignalClosed>;
+                                 StunCredentials, RosterReceived, KeyRenewal, DrainNotice, PeerAbsent, ClockObserved,
+                                 SignalClosed>;
 
 class SignalClient {
  public:

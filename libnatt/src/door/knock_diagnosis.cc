@@ -37,6 +37,14 @@ MaybeDiagnosis from_own_keys(const SilenceEvidence& evidence) {
                    name_of(evidence), *evidence.own_generation, list_of(listed))}};
 }
 
+MaybeDiagnosis from_own_use(const SilenceEvidence& evidence) {
+  if (!evidence.own_generation || *evidence.own_generation >= evidence.newest_used) return std::nullopt;
+  return {{SilenceCause::kKeyGeneration,
+           fmt::format("{} does not answer: this device knocks with SPA key generation {}, which was retired when "
+                       "generation {} was used; its file here is an older copy: copy the newest one here",
+                       name_of(evidence), *evidence.own_generation, evidence.newest_used)}};
+}
+
 MaybeDiagnosis from_clock(const SilenceEvidence& evidence) {
   if (!evidence.clock_error || std::chrono::abs(*evidence.clock_error) <= spa::Verifier::kMaxSkew) return std::nullopt;
   const auto seconds =
@@ -47,6 +55,15 @@ MaybeDiagnosis from_clock(const SilenceEvidence& evidence) {
                    "clock",
                    name_of(evidence), seconds, evidence.clock_error->count() > 0 ? "behind" : "ahead",
                    std::chrono::seconds(spa::Verifier::kMaxSkew).count())}};
+}
+
+MaybeDiagnosis from_certificate(const SilenceEvidence& evidence) {
+  if (!evidence.past_certificate) return std::nullopt;
+  return {{SilenceCause::kClockSkew,
+           fmt::format("{} does not answer: by this device's clock its certificate ended {} days ago, and a broker "
+                       "would say so; the clock is ahead: set it (and if it is right, run nattctl renew)",
+                       name_of(evidence),
+                       std::chrono::floor<std::chrono::days>(*evidence.past_certificate).count())}};
 }
 
 MaybeDiagnosis from_egress(const SilenceEvidence& evidence) {
@@ -98,7 +115,8 @@ SilenceDiagnosis from_connected(const SilenceEvidence& evidence) {
   if (evidence.mode == SpaMode::kTcp) {
     return {SilenceCause::kUnknownDevice,
             fmt::format("{} takes TCP connections but does not answer: it does not know this knock; was this device "
-                        "renewed or revoked, is its clock right, does the broker have the newest roster?",
+                        "renewed or revoked (and its file here is an older copy), is its clock right, does the broker "
+                        "have the newest roster?",
                         name_of(evidence))};
   }
   return {
@@ -114,12 +132,13 @@ SilenceDiagnosis from_nothing(const SilenceEvidence& evidence) {
     return {
         SilenceCause::kSilent,
         fmt::format("{} does not answer: it is down, TCP/{} does not pass, or it does not know this device's knock; "
-                    "check the broker, the way to it, and this device's clock",
+                    "check the broker, the way to it, this device's clock, and that its file is not an older copy",
                     name_of(evidence), evidence.address.port)};
   }
   return {SilenceCause::kSilent,
           fmt::format("{} does not answer, neither to UDP nor to TCP: it is down, a firewall stops UDP/443, UDP/53 or "
-                      "TCP/{}, or UDP and TCP leave this network with different addresses; check the way to it, or {}",
+                      "TCP/{}, or UDP and TCP leave this network with different addresses; check the way to it, or {}; "
+                      "or it does not know this device's knock: is its clock right, is its file an older copy?",
                       name_of(evidence), evidence.address.port, kOverride)};
 }
 
@@ -151,7 +170,8 @@ std::string_view to_string(SilenceCause cause) {
 }
 
 SilenceDiagnosis diagnose_silence(const SilenceEvidence& evidence) {
-  for (const auto& rule : {from_network, from_own_keys, from_clock, from_egress, from_udp}) {
+  for (const auto& rule :
+       {from_network, from_own_keys, from_own_use, from_clock, from_certificate, from_egress, from_udp}) {
     if (auto diagnosis = rule(evidence)) return std::move(*diagnosis);
   }
   switch (evidence.tcp) {

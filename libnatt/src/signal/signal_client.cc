@@ -40,6 +40,7 @@ struct SignalClient::Impl {
   void read_messages(Instant now, WallTime wall_now);
   void handle_message(Instant now, WallTime wall_now, SignalMessage message);
   void handle_welcome(Instant now, WallTime wall_now, const SignalMessage& message);
+  void handle_pong(Instant now, WallTime wall_now, const Pong& pong);
   void handle_open_message(SignalMessage message);
   void handle_chunk(RosterChunk chunk);
   void schedule_ping(Instant now);
@@ -60,6 +61,7 @@ struct SignalClient::Impl {
   bool awaiting_pong = false;
   Instant hello_sent{};
   std::uint64_t ping_id = 0;
+  std::optional<Instant> ping_sent;  // the last one, until its answer
   std::optional<Instant> last_offer;
 };
 
@@ -124,7 +126,9 @@ void SignalClient::Impl::handle_message(Instant now, WallTime wall_now, SignalMe
                 fmt::format("a {} message is not for a {}", name_of(message), to_string(options.self.role))});
   }
   if (state == State::kGreeting) return handle_welcome(now, wall_now, message);
-  schedule_ping(now);
+  if (const auto* pong = std::get_if<Pong>(&message)) handle_pong(now, wall_now, *pong);
+  // A sign of life. Otherwise nothing puts a ping off: a busy channel hears the broker's time as often as an idle one.
+  if (awaiting_pong) schedule_ping(now);
   handle_open_message(std::move(message));
 }
 
@@ -138,6 +142,14 @@ void SignalClient::Impl::handle_welcome(Instant now, WallTime wall_now, const Si
   const Duration round_trip = now - hello_sent;
   const auto half = std::chrono::duration_cast<std::chrono::milliseconds>(round_trip / 2);
   push_event(SignalConnected{*welcome, welcome->broker_time + half - wall_now, round_trip});
+}
+
+// Nobody's but the one that is waited for: the time of an answer to nothing means nothing.
+void SignalClient::Impl::handle_pong(Instant now, WallTime wall_now, const Pong& pong) {
+  if (!ping_sent || pong.id != ping_id) return;
+  const auto half = std::chrono::duration_cast<std::chrono::milliseconds>((now - *ping_sent) / 2);
+  ping_sent.reset();
+  push_event(ClockObserved{pong.broker_time + half - wall_now});
 }
 
 void SignalClient::Impl::handle_chunk(RosterChunk chunk) {
@@ -157,7 +169,7 @@ void SignalClient::Impl::handle_open_message(SignalMessage message) {
         } else if constexpr (std::is_constructible_v<SignalEvent, Kind>) {
           push_event(std::move(kind));
         }
-        // What is left is a pong, and may_send() let nothing else through.
+        // What is left is a pong, whose time was read, and may_send() let nothing else through.
       },
       message);
 }
@@ -173,6 +185,7 @@ void SignalClient::Impl::handle_ping_timer(Instant now) {
   if (awaiting_pong) return end({Errc::kTimeout, "the broker does not answer any more"});
   awaiting_pong = true;
   deadline = now + options.pong_timeout;
+  ping_sent = now;
   static_cast<void>(send_or_end(Ping{++ping_id}));
 }
 

@@ -88,6 +88,11 @@ void DeviceMemoryFile::note_session(std::chrono::milliseconds clock_offset, std:
   write_if_changed();
 }
 
+void DeviceMemoryFile::note_clock(std::chrono::milliseconds clock_offset) {
+  memory_.clock.learn(clock_offset, spa::SystemHostClock().read());
+  write_if_changed();
+}
+
 void DeviceMemoryFile::note_listed(std::uint16_t newest_generation) {
   memory_.note_listed(newest_generation);
   write_if_changed();

@@ -176,7 +176,8 @@ void SiteSignaling::note_own_listing() {
 
 std::vector<std::string> SiteSignaling::own_complaints() const {
   std::vector<std::string> complaints;
-  if (auto certificate = certificate_complaint(credentials_, wall_now())) complaints.push_back(std::move(*certificate));
+  auto certificate = certificate_complaint(credentials_, memory_.time());
+  if (certificate) complaints.push_back(std::move(*certificate));
   if (auto clock = memory_.clock_complaint()) complaints.push_back(std::move(*clock));
   if (auto key = memory_.memory().key_complaint(key_.generation)) complaints.push_back(std::move(*key));
   return complaints;
@@ -247,7 +248,9 @@ SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidenc
                            .tcp = tcp,
                            .own_generation = key_.generation,
                            .listed_generations = listed_generations(),
+                           .newest_used = memory_.memory().newest_used,
                            .clock_error = known_clock_error(),
+                           .past_certificate = past_certificate(),
                            .dns_answered = driver_.heard_from_mute({broker.link->address().ip, broker.listed.dns_port}),
                            .udp_rejected = broker.rejection->was_heard(),
                            .tcp_source = {},
@@ -280,6 +283,12 @@ std::optional<std::chrono::milliseconds> SiteSignaling::known_clock_error() cons
   if (clock.trust(spa::SystemHostClock().read()) == ClockOffset::Trust::kExact) return std::chrono::milliseconds(0);
   const auto behind = std::max(roster().issued_at, clock.last_session().value_or(WallTime{})) - wall_now();
   return behind > std::chrono::milliseconds(0) ? std::optional(behind) : std::nullopt;
+}
+
+std::optional<std::chrono::milliseconds> SiteSignaling::past_certificate() const {
+  if (memory_.memory().clock.trust(spa::SystemHostClock().read()) == ClockOffset::Trust::kExact) return std::nullopt;
+  const auto past = memory_.time() - credentials_.not_after();
+  return past > std::chrono::milliseconds(0) ? std::optional(past) : std::nullopt;
 }
 
 void SiteSignaling::send_knocks(Instant now) {
@@ -323,6 +332,7 @@ void SiteSignaling::on_signal(Instant now, SignalLink& link, const SignalEvent& 
   if (const auto* credentials = std::get_if<StunCredentials>(&event)) on_stun_credentials(now, *broker, *credentials);
   if (const auto* received = std::get_if<RosterReceived>(&event)) return on_roster_document(now, *broker, *received);
   if (const auto* connected = std::get_if<SignalConnected>(&event)) on_connected(now, *broker, link, *connected);
+  if (const auto* observed = std::get_if<ClockObserved>(&event)) return on_clock(*broker, *observed);
   if (const auto* closed = std::get_if<SignalClosed>(&event)) {
     // What is left open by a channel that was up is no failure.
     const bool failed = ++broker->attempt != 0;
@@ -341,6 +351,8 @@ void SiteSignaling::on_connected(Instant now, Broker& broker, SignalLink& link, 
   options_.log(LogLevel::kInfo, "natt.signal.connected broker=" + broker.identity.uri() + " address=" +
                                     link.address().to_string() + " key_generation=" +
                                     std::to_string(broker.generation));
+  broker.clock.forget();
+  on_clock(broker, {connected.clock_offset});
   // The channel measured against time that was corrected already.
   memory_.note_session(memory_.clock_offset() + connected.clock_offset, broker.generation,
                        connected.welcome.key_generation);
@@ -352,6 +364,17 @@ void SiteSignaling::on_connected(Instant now, Broker& broker, SignalLink& link, 
                                          "\"");
   }
   static_cast<void>(link.send(now, StunCredentialsRequest{}));
+}
+
+void SiteSignaling::on_clock(Broker& broker, const ClockObserved& observed) {
+  const std::chrono::milliseconds offset = memory_.clock_offset() + observed.clock_offset;
+  const spa::HostTime host = spa::SystemHostClock().read();
+  const auto step = broker.clock.hear(host.wall + offset, host);
+  if (!step) return;
+  options_.log(LogLevel::kWarning, "natt.signal.clock_set broker=" + broker.identity.uri() +
+                                       " seconds=" + std::to_string(step->count()));
+  memory_.note_clock(offset);
+  driver_.set_clock_offset(memory_.clock_offset());
 }
 
 void SiteSignaling::on_stun_credentials(Instant now, Broker& broker, const StunCredentials& message) {

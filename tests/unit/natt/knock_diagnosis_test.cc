@@ -80,6 +80,41 @@ TEST_CASE("diagnosis: the clock, in the direction it is off, and not below what 
   CHECK(diagnose_silence(seen).cause == SilenceCause::kSilent);
 }
 
+TEST_CASE("diagnosis: a key that this device has itself replaced in use", "[natt][door]") {
+  SilenceEvidence seen = evidence();
+  seen.own_generation = std::uint16_t{2};
+  seen.newest_used = 2;
+  CHECK(diagnose_silence(seen).cause == SilenceCause::kSilent);
+  seen.newest_used = 3;
+  CHECK(diagnose_silence(seen).cause == SilenceCause::kKeyGeneration);
+  CHECK(says(diagnose_silence(seen), "retired when generation 3 was used"));
+  seen.own_generation.reset();
+  CHECK(diagnose_silence(seen).cause == SilenceCause::kSilent);
+}
+
+TEST_CASE("diagnosis: a clock that is past the device's certificate, for brokers say so where it is right",
+          "[natt][door]") {
+  SilenceEvidence seen = evidence();
+  seen.past_certificate = std::chrono::hours(24 * 3285);
+  CHECK(diagnose_silence(seen).cause == SilenceCause::kClockSkew);
+  CHECK(says(diagnose_silence(seen), "3285 days ago"));
+  CHECK(says(diagnose_silence(seen), "set it"));
+  // What is known for certain comes first.
+  seen.clock_error = -3600s;
+  CHECK(says(diagnose_silence(seen), "3600 s ahead"));
+  seen.tcp = Tcp::kRefused;
+  CHECK(diagnose_silence(seen).cause == SilenceCause::kRefused);
+}
+
+TEST_CASE("diagnosis: where nothing is known, an old copy of the device's file is among the causes", "[natt][door]") {
+  SilenceEvidence seen = evidence();
+  CHECK(says(diagnose_silence(seen), "an older copy"));
+  seen.mode = SpaMode::kTcp;
+  CHECK(says(diagnose_silence(seen), "an older copy"));
+  seen.tcp = Tcp::kConnected;
+  CHECK(says(diagnose_silence(seen), "an older copy"));
+}
+
 TEST_CASE("diagnosis: UDP and TCP that are known to leave apart", "[natt][door]") {
   SilenceEvidence seen = evidence();
   seen.udp_source = IpAddress::parse("192.0.2.21");

@@ -411,3 +411,33 @@ TEST_CASE("signal: a drain is announced and ends what stays", "[natt][signal]") 
   CHECK(world.hub->is_drained());
   CHECK(alice.end_reason() == "the broker closed the channel");
 }
+
+TEST_CASE("signal: a device hears the broker's clock with the answer to each ping", "[natt][signal]") {
+  SignalWorld world({"hq"});
+  SignalPeer& alice = world.connect(Role::kClient, "alice");
+  REQUIRE(alice.is_open());
+  CHECK(std::chrono::abs(alice.saw<SignalConnected>()->clock_offset) <= 500ms);
+  CHECK(alice.saw<ClockObserved>() == nullptr);
+  world.advance(26s);
+  REQUIRE(alice.saw<ClockObserved>() != nullptr);
+  CHECK(std::chrono::abs(alice.saw<ClockObserved>()->clock_offset) <= 500ms);
+
+  for (const std::chrono::milliseconds ahead : {std::chrono::milliseconds(1h), std::chrono::milliseconds(-1h)}) {
+    world.broker_ahead = ahead;
+    world.advance(26s);
+    CHECK(std::chrono::abs(alice.saw<ClockObserved>()->clock_offset - ahead) <= 500ms);
+  }
+  CHECK(alice.is_open());
+
+  // Also where the broker says something all the time.
+  SignalPeer& gateway = world.connect(Role::kGateway, "gw1", {.boot_id = 77});
+  world.broker_ahead = std::chrono::milliseconds(2h);
+  for (std::uint32_t i = 0; i < 13; ++i) {
+    GatewayRegistration changed = registration(77);
+    changed.load.sessions = i;
+    REQUIRE(gateway.client->send(world.now, changed));
+    world.run();
+    world.advance(2s);
+  }
+  CHECK(std::chrono::abs(alice.saw<ClockObserved>()->clock_offset - std::chrono::milliseconds(2h)) <= 500ms);
+}

@@ -31,6 +31,8 @@ class DeviceMemoryFile {
   void note_failure(std::size_t brokers);
   void note_session(std::chrono::milliseconds clock_offset, std::uint16_t own_generation,
                     std::uint16_t known_generation);
+  // Without a new session: the clock of the broker that told the time was set.
+  void note_clock(std::chrono::milliseconds clock_offset);
   void note_listed(std::uint16_t newest_generation);
 
  private:

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include <natt/broker_clock.h>
 #include <natt/credentials.h>
 #include <natt/endpoint.h>
 #include <natt/roster_store.h>
@@ -124,6 +125,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     BrokerIndex index;
     Identity identity;
     RosterDevice listed;  // as its link was made from; another entry makes another link
+    BrokerClock clock;
     std::unique_ptr<spa::Knocker> knocker;
     std::unique_ptr<spa::KnockSchedule> knocks;
     std::unique_ptr<SignalLink> link;
@@ -158,6 +160,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
                                                         const Identity& broker) const;
   void note_own_listing();
   void on_connected(Instant now, Broker& broker, SignalLink& link, const SignalConnected& connected);
+  void on_clock(Broker& broker, const ClockObserved& observed);
   [[nodiscard]] Broker* find(const SignalLink& link);
   [[nodiscard]] Broker* find(BrokerIndex index);
   [[nodiscard]] const Broker* find(BrokerIndex index) const;
@@ -170,6 +173,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   [[nodiscard]] SilenceEvidence evidence_for(const Broker& broker, SilenceEvidence::Tcp tcp) const;
   [[nodiscard]] std::optional<std::vector<std::uint16_t>> listed_generations() const;
   [[nodiscard]] std::optional<std::chrono::milliseconds> known_clock_error() const;
+  [[nodiscard]] std::optional<std::chrono::milliseconds> past_certificate() const;
   [[nodiscard]] bool is_address_of(const Identity& broker, const IpAddress& ip) const;
 
   uv_loop_s& loop_;

@@ -86,7 +86,8 @@ class GatewayGateTest(unittest.TestCase):
                    for to in (natlab.GATEWAY, natlab.ipv6_of(natlab.GATEWAY)))
         counts = [after - start for after, start in zip(udp_counters(lab.gateway), before)]
         result = (sent, *counts, wakes(gateway) - woken)
-        print("  sent {}, taken {}, dropped at the socket {}, for want of room {}, program woken {} times".format(*result), flush=True)
+        print("  sent {}, taken {}, dropped at the socket {}, for want of room {}, program woken {} times".format(*result),
+              flush=True)
         return result
 
     def fetch_page(self):
@@ -125,7 +126,8 @@ class NotGated(GatewayGateTest):
         log = site.processes["gateway-gw1"].text()
         self.assertEqual(log.count("natt.spa.kernel_gate state=off"), 1, log)
         self.assertFalse(self.gate()["active"])
-        self.assertTrue(any("CAP_BPF" in line for line in site.ask("gateway-gw1", "health")["details"]), site.ask("gateway-gw1", "health"))
+        details = site.ask("gateway-gw1", "health")["details"]
+        self.assertTrue(any("CAP_BPF" in line for line in details), details)
         # The control: the same flood is seen by the same counters.
         sent, taken, _, _, woken = self.flood()
         self.assertGreater(taken, 0.5 * sent)

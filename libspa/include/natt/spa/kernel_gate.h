@@ -54,7 +54,7 @@ enum class GateVerdict : std::uint8_t {
   kInitial,       // passed: the token's hint and P right
   kConnectionId,  // passed: a connection id of ours
   kStun,          // passed: a request whose transaction id has the tag of one of the keys, an answer that is expected
-  kRelay,         // passed: shaped as a relay frame that this end takes, and at kTunnelUdp from a relay that is expected
+  kRelay,         // passed: shaped as a relay frame that this end takes; at kTunnelUdp from an expected relay only
   kSyn,           // passed: SYN with a frame
   kSource,        // passed: SYN from a source that is allowed
   kFlow,          // passed: further packet of a connection whose SYN has passed

@@ -115,8 +115,7 @@ void make_site(const fs::path& folder, std::uint16_t port, std::uint16_t metrics
   SystemRandom random;
   const auto authority = take(Authority::from_pem(content_of(folder / "site/ca.key"), random));
   const std::string bytes = content_of(folder / "site/roster");
-  const auto documents =
-      take(SignedRoster::parse({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
+  const auto documents = take(SignedRoster::parse({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}));
   Roster roster = take(parse_roster(documents.full, RosterView::kFull, authority->certificate()));
   const auto keys = spa::KeyPair::generate(random);
   for (int i = 0; i < kDevices - 2; ++i) {
@@ -127,11 +126,12 @@ void make_site(const fs::path& folder, std::uint16_t port, std::uint16_t metrics
   }
   ++roster.number;
   const ByteBuffer many = take(authority->sign_roster(roster)).serialize();
-  std::ofstream(folder / "site/roster").write(reinterpret_cast<const char*>(many.data()),
-                                             static_cast<std::streamsize>(many.size()));
+  std::ofstream(folder / "site/roster")
+      .write(reinterpret_cast<const char*>(many.data()), static_cast<std::streamsize>(many.size()));
   const std::string file = content_of(folder / "site/broker.toml");
   std::ofstream(folder / "site/broker.toml")
-      << "[metrics]\nlisten = \"127.0.0.1:" << metrics_port << "\"\n[log]\nlevel = \"warning\"\n" << file;
+      << "[metrics]\nlisten = \"127.0.0.1:" << metrics_port << "\"\n[log]\nlevel = \"warning\"\n"
+      << file;
 }
 
 void measure(std::uint16_t port) {

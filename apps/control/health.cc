@@ -78,7 +78,8 @@ void Health::add(HealthStatus severity, std::string detail) {
 }
 
 bool Health::check(std::string_view name, bool good) {
-  const auto found = std::find_if(checks.begin(), checks.end(), [name](const auto& each) { return each.first == name; });
+  const auto found =
+      std::find_if(checks.begin(), checks.end(), [name](const auto& each) { return each.first == name; });
   if (found == checks.end()) {
     checks.emplace_back(name, good);
   } else {

@@ -38,7 +38,8 @@ constexpr std::array kGaugePlaces = {
 };
 
 const Metric* find_place(std::span<const Place> places, std::string_view name) {
-  const auto found = std::find_if(places.begin(), places.end(), [name](const Place& each) { return each.name == name; });
+  const auto found =
+      std::find_if(places.begin(), places.end(), [name](const Place& each) { return each.name == name; });
   return found == places.end() ? nullptr : found->metric;
 }
 

@@ -23,7 +23,8 @@ void MetricPage::add(const Metric& metric, std::initializer_list<std::string_vie
   const bool counts = metric.kind == Metric::Kind::kCounter;
   const auto [place, is_new] = families_->places.try_emplace(&metric, families_->list.size());
   if (is_new) {
-    families_->list.push_back({std::string(metric.name), std::string(metric.help),
+    families_->list.push_back({std::string(metric.name),
+                               std::string(metric.help),
                                counts ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge,
                                {}});
   }

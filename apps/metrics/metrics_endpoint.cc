@@ -9,7 +9,8 @@
 namespace natt::metrics {
 namespace {
 
-constexpr const char* kSeen = " is not a loopback address: scanners see this port, and that a program of natt runs here";
+constexpr const char* kSeen =
+    " is not a loopback address: scanners see this port, and that a program of natt runs here";
 
 }  // namespace
 
@@ -53,13 +54,12 @@ void MetricsEndpoint::add_health(control::Health& health) const {
   if (!server_) return;
   const bool hidden = config_.listen->ip.is_loopback();
   if (!health.check("metrics_port_hidden", hidden)) {
-    health.add(control::HealthStatus::kHealthy, config_.listen->to_string() + kSeen +
-                                                       "; [metrics] listen = \"127.0.0.1:PORT\" hides it");
+    health.add(control::HealthStatus::kHealthy,
+               config_.listen->to_string() + kSeen + "; [metrics] listen = \"127.0.0.1:PORT\" hides it");
   }
   control::CounterTable requests{.name = "metricsRequests", .counts = {}};
   for (std::size_t i = 0; i < kRequestResultCount; ++i) {
-    requests.counts.emplace_back(to_string(static_cast<RequestResult>(i)),
-                                 former_[i] + server_->stats().requests[i]);
+    requests.counts.emplace_back(to_string(static_cast<RequestResult>(i)), former_[i] + server_->stats().requests[i]);
   }
   health.add(std::move(requests));
 }

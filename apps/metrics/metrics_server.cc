@@ -112,8 +112,8 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::open(uv_loop_s& loop, cons
 void MetricsServer::on_connection(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
   if (connections_.size() == kMaxConnections) {
     // Whoever waits for an answer goes last.
-    auto oldest = std::find_if(connections_.begin(), connections_.end(),
-                               [](const Connection& each) { return !each.answered(); });
+    auto oldest =
+        std::find_if(connections_.begin(), connections_.end(), [](const Connection& each) { return !each.answered(); });
     if (oldest == connections_.end()) oldest = connections_.begin();
     if (!oldest->answered()) count(RequestResult::kPushedOut);
     connections_.erase(oldest);

@@ -72,12 +72,13 @@ class Peer {
 struct World {
   explicit World(std::string text = "natt 1\n", Duration deadline = std::chrono::milliseconds(300))
       : page(std::move(text)) {
-    auto opened = MetricsServer::open(loop.get(), *SocketAddress::parse("127.0.0.1:0"),
-                                      [this] {
-                                        ++pages;
-                                        return page;
-                                      },
-                                      deadline);
+    auto opened = MetricsServer::open(
+        loop.get(), *SocketAddress::parse("127.0.0.1:0"),
+        [this] {
+          ++pages;
+          return page;
+        },
+        deadline);
     REQUIRE(opened);
     server = std::move(*opened);
   }
@@ -108,7 +109,8 @@ struct World {
 TEST_CASE("metrics server: GET gets the page and HEAD its length", "[metrics]") {
   World world;
   const std::string get = world.ask(kGet);
-  CHECK(get.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: 7\r\n"));
+  CHECK(get.starts_with(
+      "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: 7\r\n"));
   CHECK(get.ends_with("\r\n\r\nnatt 1\n"));
   const std::string head = world.ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   CHECK(get == head + "natt 1\n");

@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <regex>
@@ -42,7 +43,8 @@ control::Status everything() {
   health.spa.back().replay =
       control::counters_of(spa::ReplayStatus{.state = spa::ReplayState::kStale, .appended = 11}, Instant{});
   health.gate = control::KernelGate{.active = true, .reason = {}, .packets = {{"knock", 3}, {"no_shape", 4}}};
-  health.tcp = control::TcpDoor{.mode = "tcp", .tcp_visibility = "syn",
+  health.tcp = control::TcpDoor{.mode = "tcp",
+                                .tcp_visibility = "syn",
                                 .counters = {{"accepted", 2}, {"unproven", 1}, {"knocksUsed", 1}, {"knocksLive", 6}}};
   program::add_grant_counters(health, {});
   program::add_signal_counters(health, {});
@@ -52,8 +54,8 @@ control::Status everything() {
   program::add_udp_counters(health, {});
   gateway::add_tunnel_counters(health, {});
   health.add({"metricsRequests", {{"served", 1}}});
-  health.gauges.insert(health.gauges.end(), {{"tunnelStreams", 1}, {"tunnelSessions", 1}, {"relaySessions", 3},
-                                             {"relayBitsPerSecond", 9}});
+  health.gauges.insert(health.gauges.end(),
+                       {{"tunnelStreams", 1}, {"tunnelSessions", 1}, {"relaySessions", 3}, {"relayBitsPerSecond", 9}});
   return status;
 }
 
@@ -69,13 +71,15 @@ std::set<std::string> found_in(const std::string& text, const char* pattern) {
   return found;
 }
 
-std::string operations_page() {
-  std::ifstream file(NATT_SOURCE_DIR "/docs/OPERATIONS.md");
+std::string content_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
   REQUIRE(file);
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
 }
+
+std::string operations_page() { return content_of(NATT_SOURCE_DIR "/docs/OPERATIONS.md"); }
 
 std::set<std::string> catalogued() {
   std::set<std::string> names;
@@ -100,22 +104,17 @@ TEST_CASE("metrics: the manual lists every metric with its labels, and no other"
       if (!label.empty()) labels += (labels.empty() ? "" : ",") + std::string(label);
     }
     const std::string kind = metric->kind == metrics::Metric::Kind::kCounter ? "counter" : "gauge";
-    CHECK_THAT(manual, ContainsSubstring("| `" + std::string(metric->name) + (labels.empty() ? "" : "{" + labels + "}") +
-                                         "` | " + kind + " |"));
+    CHECK_THAT(manual, ContainsSubstring("| `" + std::string(metric->name) +
+                                         (labels.empty() ? "" : "{" + labels + "}") + "` | " + kind + " |"));
   }
 }
 
 TEST_CASE("metrics: the manual explains every check of the health", "[apps][metrics]") {
   // Read out of the sources, because a program knows only the checks of its own role.
   std::set<std::string> checks;
-  for (const char* source : {"broker/broker_app.cc", "gateway/gateway_app.cc", "client/client_app.cc",
-                             "program/site_status.cc", "program/gate_state.cc", "program/device_health.cc",
-                             "metrics/metrics_endpoint.cc"}) {
-    std::ifstream file(std::string(NATT_SOURCE_DIR "/apps/") + source);
-    REQUIRE(file);
-    std::stringstream text;
-    text << file.rdbuf();
-    checks.merge(found_in(text.str(), "health\\.check\\(\"(\\w+)\""));
+  for (const auto& source : std::filesystem::recursive_directory_iterator(NATT_SOURCE_DIR "/apps")) {
+    if (source.path().extension() != ".cc") continue;
+    checks.merge(found_in(content_of(source.path()), "health\\.check\\(\"(\\w+)\""));
   }
   CHECK(checks.size() >= 20);
   CHECK(found_in(operations_page(), "\n\\| `(\\w+)` \\| (?:all|broker|gateway|client)") == checks);
@@ -128,7 +127,8 @@ TEST_CASE("metrics: names follow the conventions of Prometheus", "[apps][metrics
     CHECK(std::regex_match(std::string(metric->name), name));
     CHECK((metric->kind == metrics::Metric::Kind::kCounter) == metric->name.ends_with("_total"));
     CHECK(metric->help.ends_with("."));
-    for (const std::string_view label : metric->labels) CHECK(label.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == std::string_view::npos);
+    for (const std::string_view label : metric->labels)
+      CHECK(label.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == std::string_view::npos);
   }
 }
 

@@ -17,7 +17,9 @@ namespace {
 
 const Instant kNow{std::chrono::hours(1)};
 
-Identity device(Role role, std::uint64_t number) { return {number % 2 == 0 ? "hq" : "lab", role, "d" + std::to_string(number)}; }
+Identity device(Role role, std::uint64_t number) {
+  return {number % 2 == 0 ? "hq" : "lab", role, "d" + std::to_string(number)};
+}
 
 SessionKey key_of(std::uint64_t number) {
   SessionKey key{.site = "hq", .session = {}};
@@ -68,7 +70,9 @@ TEST_CASE("broker sessions: counts are right after any history", "[natt][broker]
       case 0: table.open(now, key, client, device(Role::kGateway, 1)); break;
       case 1:
       case 2:
-        table.report(now, {.key = key, .client = client, .gateway = device(Role::kGateway, 1),
+        table.report(now, {.key = key,
+                           .client = client,
+                           .gateway = device(Role::kGateway, 1),
                            .type = static_cast<ConnectionType>((choice >> 24) % 3)});
         break;
       case 3: table.close_reported(key, client); break;

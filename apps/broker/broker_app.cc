@@ -11,6 +11,7 @@
 #include "apps/config/state_dir.h"
 #include "apps/program/device_health.h"
 #include "apps/program/library_counters.h"
+#include "apps/program/roster_health.h"
 #include "apps/program/service_sockets.h"
 #include "apps/program/site_status.h"
 
@@ -162,8 +163,10 @@ void BrokerApp::read_again() {
         reload->config = config::load_broker_config(file);
         reload->credentials.clear();
         if (!reload->config) return;
+        // Who uses a new key has to have it after a power cut, too.
+        const auto synced = config::sync_file(file);
         for (const config::SiteConfig& site : reload->config->sites) {
-          reload->credentials.push_back(config::make_credentials(site));
+          reload->credentials.push_back(synced ? config::make_credentials(site) : tl::unexpected(synced.error()));
         }
       },
       [this] { apply_reload(natt::uv::now()); });
@@ -177,8 +180,13 @@ void BrokerApp::apply_reload(Instant now) {
     const config::SiteConfig& after = config->sites[i];
     const auto before = std::find_if(config_.sites.begin(), config_.sites.end(),
                                      [&after](const config::SiteConfig& site) { return site.name == after.name; });
-    // load_broker_config() has made these credentials once already.
-    if (before == config_.sites.end() || !reload_.credentials[i]) continue;
+    if (before == config_.sites.end()) continue;
+    // load_broker_config() has made these credentials once already: what fails here is the disk.
+    if (const auto& credentials = reload_.credentials[i]; !credentials) {
+      log_.sink()(LogLevel::kError, "natt.spa.not_renewed site=" + after.name + " reason=\"" +
+                                        credentials.error().message + "\"");
+      continue;
+    }
     renew_site(now, *before, after, *reload_.credentials[i]);
     *before = after;
   }
@@ -289,6 +297,7 @@ void BrokerApp::add_site(control::Health& health, const natt::uv::BrokerSiteStat
     health.add(control::HealthStatus::kWarning,
                "the roster of site " + site.name + " is past its next update: sign a new one with nattctl");
   }
+  program::add_roster_health(health, site.name, site.roster_rejection, site.roster_not_persisted);
   if (!health.check("spa_keys_locked", site.spa.keys_locked)) {
     health.add(control::HealthStatus::kWarning,
                "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");

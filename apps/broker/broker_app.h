@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include <natt/uv/background_task.h>
 #include <natt/uv/broker.h>
 #include <natt/uv/timer.h>
 
@@ -18,7 +19,6 @@
 #include "apps/control/status.h"
 #include "apps/control/file_watch.h"
 #include "apps/metrics/metrics_endpoint.h"
-#include "apps/program/background_task.h"
 #include "apps/program/clock_watch.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
@@ -87,7 +87,7 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   };
   Reload reload_;
   bool settings_wanted_ = false;
-  program::BackgroundTask reloading_;
+  natt::uv::BackgroundTask reloading_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
   metrics::MetricsEndpoint metrics_;

@@ -108,6 +108,12 @@ Result<void> write_file_atomically(const std::filesystem::path& file, ByteView b
   return sync_dir(file.parent_path().empty() ? "." : file.parent_path());
 }
 
+Result<void> sync_file(const std::filesystem::path& file) {
+  const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) return io_error(file, "cannot be written to the disk");
+  return sync_dir(file.parent_path().empty() ? "." : file.parent_path());
+}
+
 Result<std::string> read_file(const std::filesystem::path& file, std::size_t limit, Exposure exposure) {
   // Non-blocking: a pipe in place of the file must not hang the program.
   const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));

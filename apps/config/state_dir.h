@@ -29,6 +29,9 @@ namespace natt::config {
 [[nodiscard]] Result<void> sync_dir(const std::filesystem::path& dir);
 
 enum class Exposure { kSecret, kPublic };
+// What stands in `file` and its name survive a power cut: before anybody is told that it was taken over.
+[[nodiscard]] Result<void> sync_file(const std::filesystem::path& file);
+
 // Reads a whole file of at most `limit` octets. With kSecret a file that its group or
 // others may read or write is refused.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& file, std::size_t limit, Exposure exposure);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/gateway/gateway_app.h"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include <natt/uv/interface_addresses.h>
@@ -10,18 +12,31 @@
 #include "apps/gateway/tunnel_counters.h"
 #include "apps/program/device_health.h"
 #include "apps/program/library_counters.h"
+#include "apps/program/roster_health.h"
 #include "apps/program/settings_commands.h"
 #include "apps/program/site_status.h"
 
 namespace natt::gateway {
+namespace {
 
 using nlohmann::json;
+
+std::vector<natt::uv::SpaOwnKey> keys_of(const config::SiteConfig& site) {
+  std::vector<natt::uv::SpaOwnKey> keys;
+  for (const config::SpaKey& key : site.spa_keys) {
+    keys.push_back({key.generation, spa::KeyPair::from_secret(key.secret.view())});
+  }
+  return keys;
+}
+
+}  // namespace
 
 GatewayApp::GatewayApp(program::EventLoop& loop, config::GatewayConfig config, config::Log& log)
     : loop_(loop),
       config_(std::move(config)),
       log_(log),
       retired_keys_(loop.native(), config_.state.dir, log.sink()),
+      reloading_(loop.native()),
       metrics_(loop.native(), [this] { return status(); }, log.sink()),
       timer_(loop.native(), *this) {}
 
@@ -43,10 +58,10 @@ Result<void> GatewayApp::open() {
   retired_keys_.compact(config_.site.name, gateway_->retired_keys());
   update_policy(gateway_->roster());
   watch_ = std::make_unique<program::RosterWatch>(
-      loop_.native(), config_.site, log_.sink(), [this](const SignedRoster& documents) {
-        const auto change = gateway_->update_roster(natt::uv::now(), documents);
-        if (!change) log_.sink()(LogLevel::kWarning, "natt.roster.refused reason=\"" + change.error().message + "\"");
-      });
+      loop_.native(), config_.site, log_.sink(),
+      [this](const SignedRoster& documents) { take_roster(natt::uv::now(), documents); });
+  // Renewed keys come with this file: nobody has to remember the signal. Settings wait for it.
+  config_watch_ = std::make_unique<control::FileWatch>(loop_.native(), config_.file, [this] { read_again(); });
   add_commands();
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
@@ -61,7 +76,7 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
   if (!roster) return tl::unexpected(roster.error());
   tunnel::uv::GatewayOptions options{.listen = {config_.listen.address, config_.listen.port},
                                      .credentials = std::move(*credentials),
-                                     .spa_keys = {},
+                                     .spa_keys = keys_of(config_.site),
                                      .psk = config_.site.psk,
                                      .roster = std::move(*roster),
                                      .replay_journal =
@@ -79,9 +94,6 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
                                      .broker_modes = config::broker_modes_of(config_.site),
                                      .dns_suffix = config_.spa.dns_suffix,
                                      .log = log_.sink()};
-  for (const config::SpaKey& key : config_.site.spa_keys) {
-    options.spa_keys.push_back({key.generation, spa::KeyPair::from_secret(key.secret.view())});
-  }
   return options;
 }
 
@@ -90,7 +102,7 @@ void GatewayApp::update_policy(const Roster& roster) {
 }
 
 void GatewayApp::on_roster(const SignedRoster& documents) {
-  program::persist_roster(documents, config_.site.name, config_.state.dir, log_.sink());
+  roster_not_persisted_ = program::persist_roster(documents, config_.site.name, config_.state.dir, log_.sink());
   // During open() there is no gateway yet; open() itself brings the policy up to date.
   if (gateway_) update_policy(gateway_->roster());
 }
@@ -117,18 +129,68 @@ void GatewayApp::on_timer(Instant now) {
   timer_.arm(now + std::chrono::milliseconds(50));
 }
 
-void GatewayApp::on_reload(Instant now) {
-  auto config = config::load_gateway_config(config_.file);
+void GatewayApp::on_reload(Instant) {
+  settings_wanted_ = true;
+  read_again();
+}
+
+void GatewayApp::read_again() {
+  reloading_.start(
+      [reload = &reload_, file = config_.file] {
+        reload->config = config::load_gateway_config(file);
+        if (!reload->config) return;
+        reload->credentials = config::make_credentials(reload->config->site);
+        // Brokers retire this gateway's old key when they see the new one: it has to be there after a power cut.
+        if (auto synced = config::sync_file(file); !synced) reload->credentials = tl::unexpected(synced.error());
+      },
+      [this] { apply_reload(natt::uv::now()); });
+}
+
+void GatewayApp::apply_reload(Instant now) {
+  const auto& config = reload_.config;
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
-  log_.set_level(config->log.level);
-  settings_->reload(config->natt);
-  metrics_.reload(config->metrics);
-  config_.entitlements = config->entitlements;
+  if (std::exchange(settings_wanted_, false)) reload_settings(now, *config);
+  if (const auto& credentials = reload_.credentials; !credentials) {
+    log_.sink()(LogLevel::kError, "natt.spa.not_renewed reason=\"" + credentials.error().message + "\"");
+  } else if (config->site.name == config_.site.name) {
+    renew(now, config->site, *credentials);
+  }
+  reload_ = {};
+  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+}
+
+void GatewayApp::reload_settings(Instant now, const config::GatewayConfig& config) {
+  log_.set_level(config.log.level);
+  settings_->reload(config.natt);
+  metrics_.reload(config.metrics);
+  config_.entitlements = config.entitlements;
   update_policy(gateway_->roster());
   gateway_->handle_policy_change(now);
   gateway_->set_stun_keepalive(now, settings_->values().stun_keepalive_interval);
+}
+
+void GatewayApp::renew(Instant now, const config::SiteConfig& after, const Credentials& credentials) {
+  config::SiteConfig& before = config_.site;
+  if (before.certificate_pem != after.certificate_pem || !config::same_keys(before, after)) {
+    if (auto renewed = gateway_->update_keys(now, credentials, keys_of(after)); !renewed) {
+      return log_.sink()(LogLevel::kError, "natt.spa.not_renewed reason=\"" + renewed.error().message + "\"");
+    }
+    before.certificate_pem = after.certificate_pem;
+    before.spa_keys = after.spa_keys;
+    log_.sink()(LogLevel::kInfo, "natt.spa.renewed site=" + after.name + " generation=" +
+                                     std::to_string(after.spa_keys.front().generation));
+  }
+  // After the keys: clients that learn a key of ours from the roster find it served.
+  if (before.roster != after.roster) {
+    before.roster = after.roster;
+    if (const auto documents = SignedRoster::parse(after.roster)) take_roster(now, *documents);
+  }
   watch_->reload();
-  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+}
+
+void GatewayApp::take_roster(Instant now, const SignedRoster& documents) {
+  const auto change = gateway_->update_roster(now, documents);
+  if (!change) log_.sink()(LogLevel::kWarning, "natt.roster.refused reason=\"" + change.error().message + "\"");
 }
 
 std::vector<control::Session> GatewayApp::sessions() const {
@@ -153,6 +215,9 @@ control::Health GatewayApp::health() const {
   control::Health health;
   program::add_site_health(health, config_.site.name, gateway_->brokers(),
                            gateway_->roster().next_update < natt::uv::wall_now());
+  const auto& rejection = gateway_->roster_rejection();
+  program::add_roster_health(health, config_.site.name, rejection ? rejection : watch_->unreadable(),
+                             roster_not_persisted_);
   program::add_own_health(health, gateway_->own_complaints());
   program::add_clock_health(health, clock_watch_);
   program::add_replay_health(health, config_.site.name, gateway_->replay_status(), natt::uv::now());
@@ -165,10 +230,28 @@ control::Health GatewayApp::health() const {
     health.add(control::HealthStatus::kWarning,
                "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");
   }
+  add_keys(health);
   program::add_gate_health(health, gate_);
   add_counters(health);
   metrics_.add_health(health);
   return health;
+}
+
+void GatewayApp::add_keys(control::Health& health) const {
+  const auto missing = gateway_->missing_own_key();
+  if (!health.check("own_keys_complete", !missing)) {
+    health.add(control::HealthStatus::kWarning,
+               "the roster of site " + config_.site.name + " lists SPA key generation " + std::to_string(*missing) +
+                   " of this gateway, and " + config_.file.string() +
+                   " does not hold it: copy the gateway's renewed file here; clients try the older key after it");
+  }
+  const spa::VerifierStats stats = gateway_->spa_stats();
+  if (stats.own_keys > 1) {
+    health.add(control::HealthStatus::kHealthy,
+               std::to_string(stats.devices_on_newest_key) + " of " + std::to_string(stats.devices) +
+                   " clients of site " + config_.site.name +
+                   " have used this gateway's newest SPA key since it started");
+  }
 }
 
 void GatewayApp::add_counters(control::Health& health) const {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <natt/tunnel/uv/gateway.h>
+#include <natt/uv/background_task.h>
 #include <natt/uv/timer.h>
 
 #include "apps/config/gateway_config.h"
@@ -13,6 +14,7 @@
 #include "apps/config/natt_settings.h"
 #include "apps/control/command_table.h"
 #include "apps/control/control_server.h"
+#include "apps/control/file_watch.h"
 #include "apps/control/status.h"
 #include "apps/gateway/entitlement_policy.h"
 #include "apps/metrics/metrics_endpoint.h"
@@ -47,6 +49,13 @@ class GatewayApp final : private program::EventLoop::Listener,
   void on_keys_retired(const std::string& lines) override;
 
   [[nodiscard]] Result<tunnel::uv::GatewayOptions> gateway_options();
+  // Reads the configuration file in the background, and takes over keys, roster and, after SIGHUP, settings.
+  void read_again();
+  void apply_reload(Instant now);
+  void reload_settings(Instant now, const config::GatewayConfig& config);
+  void renew(Instant now, const config::SiteConfig& after, const Credentials& credentials);
+  void take_roster(Instant now, const SignedRoster& documents);
+  void add_keys(control::Health& health) const;
   void update_policy(const Roster& roster);
   void add_commands();
   [[nodiscard]] control::Health health() const;
@@ -66,6 +75,16 @@ class GatewayApp final : private program::EventLoop::Listener,
   program::GateState gate_;
   std::unique_ptr<tunnel::uv::Gateway> gateway_;
   std::unique_ptr<program::RosterWatch> watch_;
+  std::string roster_not_persisted_;  // the reason
+  std::unique_ptr<control::FileWatch> config_watch_;
+  // Written by the thread that reads, read when it has finished.
+  struct Reload {
+    Result<config::GatewayConfig> config = config::GatewayConfig{};
+    Result<Credentials> credentials = tl::unexpected(Error{});
+  };
+  Reload reload_;
+  bool settings_wanted_ = false;
+  natt::uv::BackgroundTask reloading_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
   metrics::MetricsEndpoint metrics_;

@@ -160,13 +160,17 @@ std::string generations(const std::vector<std::uint16_t>& numbers) {
   return fmt::format("SPA key generation{} {}", numbers.size() == 1 ? "" : "s", fmt::join(numbers, ", "));
 }
 
-// Devices look for the newest key that the roster lists, so a broker has to have its file before others have the roster.
+// Devices look for the newest key that the roster lists, so a broker or gateway has to have its file before others have the
+// roster.
 std::string renewal_text(const Registrar& registrar, const Identity& identity, const Renewal& renewal,
                          const std::filesystem::path& dir) {
   const std::string file = (dir / registrar.file_of(identity)).string();
   std::string text = fmt::format("renewed {}: SPA key generation {}\n", identity.uri(), renewal.generation);
   if (identity.role == Role::kBroker) {
     text += fmt::format("copy {} to its host, which takes it over while it runs and passes the new roster on\n", file);
+  } else if (identity.role == Role::kGateway) {
+    text += fmt::format("copy {} to its host, which takes it over while it runs\nthen ", file) +
+            roster_text(registrar, dir);
   } else {
     text += roster_text(registrar, dir) + fmt::format("then copy {} to its host\n", file);
   }

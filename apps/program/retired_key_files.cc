@@ -3,8 +3,9 @@
 
 #include <utility>
 
+#include <natt/uv/background_task.h>
+
 #include "apps/config/state_dir.h"
-#include "apps/program/background_task.h"
 
 namespace natt::program {
 namespace {
@@ -45,7 +46,7 @@ void RetiredKeyFiles::compact(const std::string& site, const RetiredKeys& kept) 
 }
 
 void RetiredKeyFiles::on_keys_retired(const std::string& site, const std::string& lines) {
-  run_in_background(loop_, [file = file_of(site), lines] {
+  natt::uv::run_in_background(loop_, [file = file_of(site), lines] {
     // A failure costs nothing now: the key is retired in memory, and after a restart its successor is used again.
     static_cast<void>(config::append_to_file(file, as_bytes(lines)));
   });

@@ -17,10 +17,12 @@ Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::fi
   return store.documents();
 }
 
-void persist_roster(const SignedRoster& documents, const std::string& site, const std::filesystem::path& state_dir,
-                    LogSink log) {
+std::string persist_roster(const SignedRoster& documents, const std::string& site,
+                           const std::filesystem::path& state_dir, LogSink log) {
   const auto written = config::write_file_atomically(state_dir / ("roster-" + site), documents.serialize());
-  if (!written) log(LogLevel::kError, "natt.roster.not_persisted reason=\"" + written.error().message + "\"");
+  if (written) return {};
+  log(LogLevel::kError, "natt.roster.not_persisted reason=\"" + written.error().message + "\"");
+  return written.error().message;
 }
 
 namespace {
@@ -57,10 +59,16 @@ void RosterWatch::reload() {
   std::error_code failed;
   if (file_.empty() || !std::filesystem::exists(file_, failed)) return;
   const auto bytes = config::read_file(file_, SignedRoster::kMaxDocumentSize * 2, config::Exposure::kPublic);
-  if (!bytes) return log_(LogLevel::kWarning, "natt.roster.unreadable reason=\"" + bytes.error().message + "\"");
+  if (!bytes) return refuse("natt.roster.unreadable", bytes.error());
   const auto documents = SignedRoster::parse(as_bytes(*bytes));
-  if (!documents) return log_(LogLevel::kWarning, "natt.roster.refused reason=\"" + documents.error().message + "\"");
+  if (!documents) return refuse("natt.roster.refused", documents.error());
+  unreadable_.reset();
   changed_(*documents);
+}
+
+void RosterWatch::refuse(const char* event, const Error& error) {
+  unreadable_ = RosterRejection{file_.string() + ": " + error.message};
+  log_(LogLevel::kWarning, std::string(event) + " reason=\"" + error.message + "\"");
 }
 
 }  // namespace natt::program

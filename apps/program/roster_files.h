@@ -6,9 +6,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include <natt/log.h>
 #include <natt/roster.h>
+#include <natt/roster_store.h>
 #include <natt/uv/roster_updater.h>
 
 #include "apps/config/site_config.h"
@@ -22,9 +25,10 @@ namespace natt::program {
 [[nodiscard]] Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::filesystem::path& state_dir,
                                                  LogSink log);
 
-// Writes to the state folder; a failure is a log line, the roster is in force all the same.
-void persist_roster(const SignedRoster& documents, const std::string& site, const std::filesystem::path& state_dir,
-                    LogSink log);
+// Writes to the state folder; a failure is a log line and, for health, its reason (empty: it is there). The roster is in
+// force all the same.
+std::string persist_roster(const SignedRoster& documents, const std::string& site,
+                           const std::filesystem::path& state_dir, LogSink log);
 
 // Reads the file beside the configuration and persists what is newer, for RosterUpdater.
 [[nodiscard]] natt::uv::RosterJob roster_job(const config::SiteConfig& site, const std::filesystem::path& state_dir);
@@ -42,11 +46,16 @@ class RosterWatch {
 
   // Looks at the file now; also after SIGHUP.
   void reload();
+  // Why the file could not be read when it was looked at last.
+  [[nodiscard]] const std::optional<RosterRejection>& unreadable() const { return unreadable_; }
 
  private:
+  void refuse(const char* event, const Error& error);
+
   std::filesystem::path file_;
   LogSink log_;
   Changed changed_;
+  std::optional<RosterRejection> unreadable_;
   std::unique_ptr<control::FileWatch> watch_;
 };
 

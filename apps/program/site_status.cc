@@ -102,6 +102,18 @@ void add_replay_health(control::Health& health, const std::string& site,
                std::to_string(replay->refused) + " knocks at site " + site + " were refused because the replay journal " +
                    "was full (" + std::to_string(replay->records_per_slot) + " in 64 s)");
   }
+  if (!health.check("replay_journal_has_room", replay->no_room.empty())) {
+    health.add(control::HealthStatus::kWarning,
+               "the replay journal of site " + site + " could not grow, so more than " +
+                   std::to_string(replay->records_per_slot) + " knocks in 64 s are refused until it can: " +
+                   replay->no_room);
+  }
+  const bool has_file = replay->state != spa::ReplayState::kUnavailable;
+  if (has_file && !health.check("replay_journal_in_locked_memory", replay->in_locked_memory)) {
+    health.add(control::HealthStatus::kHealthy,
+               "the replay journal of site " + site + " is not in locked memory: when the host is short of memory a "
+               "knock may wait for the disk; raise the locked-memory limit (LimitMEMLOCK=, ulimit -l)");
+  }
 }
 
 WallTime wall_of(Instant instant) {

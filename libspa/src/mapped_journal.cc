@@ -269,8 +269,8 @@ std::optional<std::size_t> MappedJournal::wanted_room(std::size_t records_per_sl
   if (next_) return std::nullopt;
   if (!file_) return may_come_ ? std::optional(records_per_slot) : std::nullopt;
   const std::size_t capacity = file_->writer().capacity();
-  // Before it is full.
-  if (records_per_slot <= capacity - capacity / 8) return std::nullopt;
+  // Before it is full, but not for the site that it was made for.
+  if (records_per_slot <= std::max(options_.records_per_slot, capacity - capacity / 8)) return std::nullopt;
   const std::size_t wanted = std::min(std::max(records_per_slot, capacity) / 2 * 3, kJournalMaxCapacity);
   return wanted > capacity ? std::optional(wanted) : std::nullopt;
 }

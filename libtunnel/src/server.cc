@@ -10,6 +10,14 @@
 #include "src/server_impl.h"
 
 namespace natt::tunnel {
+namespace {
+
+Result<void> configure(TlsContext& tls) {
+  if (ngtcp2_crypto_boringssl_configure_server_context(tls.native()) == 0) return {};
+  return fail(Errc::kHandshake, "the TLS library cannot serve QUIC");
+}
+
+}  // namespace
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
@@ -21,9 +29,7 @@ Result<std::unique_ptr<Server>> Server::make(TlsContext& tls, InitialGate& gate,
   if (payload < NGTCP2_MAX_UDP_PAYLOAD_SIZE || payload > PacketWriter::kMaxPacket) {
     return fail(Errc::kInvalid, "max_udp_payload is outside 1200 to 9216");
   }
-  if (ngtcp2_crypto_boringssl_configure_server_context(tls.native()) != 0) {
-    return fail(Errc::kHandshake, "the TLS library cannot serve QUIC");
-  }
+  if (auto configured = configure(tls); !configured) return tl::unexpected(configured.error());
   auto impl = std::make_unique<Impl>(tls, gate, connection_ids, random, options);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
@@ -40,6 +46,11 @@ bool Server::poll_batch(Instant now, PacketBatch& batch) { return impl_->poll_ba
 std::optional<ServerEvent> Server::poll_event() { return impl_->poll_event(); }
 std::optional<Datagram> Server::poll_datagram() { return impl_->poll_datagram(); }
 
+Result<void> Server::set_tls(TlsContext& tls) {
+  auto configured = configure(tls);
+  if (configured) impl_->set_tls(tls);
+  return configured;
+}
 void Server::set_keep_alive(ConnectionId connection, Duration interval) { impl_->set_keep_alive(connection, interval); }
 
 void Server::close(Instant now, ConnectionId connection, std::string_view reason) {

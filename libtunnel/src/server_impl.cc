@@ -27,7 +27,7 @@ std::optional<ByteView> destination_of(ByteView packet) {
 
 Server::Impl::Impl(TlsContext& tls, InitialGate& gate, const spa::ConnectionIdKey& key, Random& random,
                    const ServerOptions& options)
-    : tls_(tls),
+    : tls_(&tls),
       gate_(gate),
       key_(key),
       random_(random),
@@ -137,7 +137,7 @@ ServerEntry* Server::Impl::create(Instant now, const InitialInfo& initial, PathI
   start.expectation = admission.expectation;
   start.expectation.identity = admission.identity;  // SPA and certificate name one device
   start.wall_now = admission.wall_now;
-  const Connection::Environment environment{tls_, random_, *entry.ids, {chunks_, received_}, options_.transport};
+  const Connection::Environment environment{*tls_, random_, *entry.ids, {chunks_, received_}, options_.transport};
   auto connection = Connection::make(now, environment, start);
   if (!connection) {
     table_.remove(entry.id);

@@ -28,6 +28,7 @@ class Server::Impl {
   [[nodiscard]] std::optional<Datagram> poll_datagram();
 
   void set_keep_alive(ConnectionId id, Duration interval);
+  void set_tls(TlsContext& tls) { tls_ = &tls; }
   void close(Instant now, ConnectionId connection, std::string_view reason);
   void close_all(Instant now, const Identity& identity, std::string_view reason);
   void drain();
@@ -55,7 +56,7 @@ class Server::Impl {
   [[nodiscard]] std::optional<ServerEvent> ended(ServerEntry& entry, Error error);
   void log_handshake_failure(const ServerEntry& entry, const Error& error) const;
 
-  TlsContext& tls_;
+  TlsContext* tls_;
   InitialGate& gate_;
   const spa::ConnectionIdKey& key_;
   Random& random_;

@@ -9,6 +9,7 @@
 // again starts over at generation 1. Value type. The composition appends line() of each new
 // one to a file, and at start parses that file, prunes, and writes serialize() in its place.
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -24,6 +25,8 @@ class RetiredKeys {
  public:
   void add(const Identity& device, const SpaPublicKey& key);
   [[nodiscard]] bool contains(const Identity& device, const SpaPublicKey& key) const;
+  // The same for whoever holds the key itself and not its generation.
+  [[nodiscard]] bool contains_key(const Identity& device, const std::array<std::uint8_t, 32>& key) const;
   // The keys of a device that may be taken. When all of them were retired the CA means to have one back (its folder
   // was restored from a backup): then all of them.
   [[nodiscard]] std::vector<SpaPublicKey> usable(const RosterDevice& device) const;

@@ -58,6 +58,8 @@ class RosterLoader {
 
   // Takes what the verifier reports, and retires the device's older keys at once.
   void handle_key_used(const spa::NewKeyUsed& used);
+  // The verifier's own older key: kept with the others while the roster lists it.
+  void note_own_retired(const SpaPublicKey& key);
   [[nodiscard]] const RetiredKeys& retired() const { return retired_; }
   // Lines of retired_keys.h that are to be appended to the file; empty when nothing was retired since.
   [[nodiscard]] std::string take_retired_lines() { return std::exchange(retired_lines_, {}); }

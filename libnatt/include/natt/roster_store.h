@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <natt/log.h>
@@ -50,6 +51,13 @@ struct RosterStoreStats {
   std::uint64_t rejected_rollback = 0;
 };
 
+// The last roster that came and was not taken, for health.
+struct RosterRejection {
+  std::string reason;  // one sentence
+  // Nothing is wrong: it was an older one, as a file that was left behind.
+  bool is_older = false;
+};
+
 class RosterStore {
  public:
   // `view` is what this program goes by: kClient for clients, kFull for the others.
@@ -58,8 +66,8 @@ class RosterStore {
   RosterStore(const RosterStore&) = delete;
   RosterStore& operator=(const RosterStore&) = delete;
 
-  // Errors leave the store as it was: kUntrusted, kMalformed, kWrongIdentity, and kRefused
-  // for a roster with a lower number, or with the same number and other contents.
+  // Errors leave the store as it was: kUntrusted, kWrongIdentity, kMalformed, which is also for one with the number of
+  // the roster that is held and other contents, and kRefused for one with a lower number.
   [[nodiscard]] Result<RosterChange> handle_roster(SignedRoster documents);
 
   // The same in two steps, for large sites. prepare() reads what this store holds and changes nothing: it may run in
@@ -68,8 +76,10 @@ class RosterStore {
   // too; null when there was none.
   [[nodiscard]] Result<PreparedRoster> prepare(SignedRoster documents) const;
   [[nodiscard]] Result<RosterChange> accept(PreparedRoster prepared, std::unique_ptr<const Roster>& replaced);
-  // Counts and logs what prepare() refused.
+  // Counts, logs and remembers what prepare() refused, or what could not even be read.
   void note_rejected(const Error& error);
+  // Until a roster is accepted, or found to be the one held.
+  [[nodiscard]] const std::optional<RosterRejection>& last_rejection() const { return rejection_; }
 
   // Null before the first one was accepted. Valid until the next handle_roster() or accept().
   [[nodiscard]] const Roster* roster() const { return roster_.get(); }
@@ -91,6 +101,7 @@ class RosterStore {
   LogSink log_;
   std::unique_ptr<const Roster> roster_;
   SignedRoster documents_;
+  std::optional<RosterRejection> rejection_;
   RosterStoreStats stats_;
 };
 

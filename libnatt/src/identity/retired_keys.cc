@@ -55,6 +55,12 @@ bool RetiredKeys::contains(const Identity& device, const SpaPublicKey& key) cons
   return found != keys_.end() && std::binary_search(found->second.begin(), found->second.end(), key);
 }
 
+bool RetiredKeys::contains_key(const Identity& device, const std::array<std::uint8_t, 32>& key) const {
+  const auto found = keys_.find(device);
+  return found != keys_.end() && std::any_of(found->second.begin(), found->second.end(),
+                                             [&key](const SpaPublicKey& retired) { return retired.key == key; });
+}
+
 std::vector<SpaPublicKey> RetiredKeys::usable(const RosterDevice& device) const {
   const auto found = keys_.find(device.identity);
   if (found == keys_.end()) return device.spa_keys;

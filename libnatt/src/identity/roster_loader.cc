@@ -51,6 +51,7 @@ void RosterLoader::handle_roster(const Roster& roster, const RosterChange& chang
 }
 
 void RosterLoader::restrict(const Identity& identity) {
+  if (identity == options_.self) return;
   const RosterDevice* device = is_served(identity) ? roster_->find(identity) : nullptr;
   if (device == nullptr) {
     verifier_.remove_device(identity);
@@ -79,6 +80,7 @@ void RosterLoader::step_urgent() {
 }
 
 std::size_t RosterLoader::put(const RosterDevice& device) {
+  if (device.identity == options_.self) retired_.keep_listed(device);
   if (!is_served(device.identity)) return 1;
   retired_.keep_listed(device);
   const std::vector<spa::DeviceKey> keys = to_device_keys(retired_.usable(device));
@@ -101,6 +103,11 @@ void RosterLoader::handle_key_used(const spa::NewKeyUsed& used) {
     options_.log(LogLevel::kInfo, fmt::format("natt.spa.key_retired device={} generation={} used={}", device->uri(),
                                               key.generation, used.generation));
   }
+}
+
+void RosterLoader::note_own_retired(const SpaPublicKey& key) {
+  retired_.add(options_.self, key);
+  retired_lines_ += RetiredKeys::line(options_.self, key);
 }
 
 }  // namespace natt

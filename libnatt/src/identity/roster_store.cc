@@ -61,6 +61,7 @@ void RosterStore::note_rejected(const Error& error) {
   } else {
     ++stats_.rejected_malformed;
   }
+  rejection_ = RosterRejection{error.message, error.code == Errc::kRefused};
   log_(LogLevel::kWarning, fmt::format("natt.roster.rejected site={} reason=\"{}\"", ca_.site(), error.message));
 }
 
@@ -75,7 +76,7 @@ Result<PreparedRoster> RosterStore::prepare(SignedRoster documents) const {
                           .compared_with = number()};
   if (roster_ && roster->number == number()) {
     // Signatures are randomised, so two signings of one roster differ; what they say may not.
-    if (*roster != *roster_) return fail(Errc::kRefused, fmt::format("there are two rosters {}", number()));
+    if (*roster != *roster_) return fail(Errc::kMalformed, fmt::format("there are two rosters {}", number()));
     return prepared;
   }
   const Roster none;
@@ -93,6 +94,7 @@ Result<RosterChange> RosterStore::accept(PreparedRoster prepared, std::unique_pt
     }
     prepared = std::move(*again);
   }
+  rejection_.reset();
   if (!prepared.roster) {
     ++stats_.unchanged;
     if (!prepared.documents.client.empty()) documents_.client = std::move(prepared.documents.client);

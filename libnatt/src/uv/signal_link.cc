@@ -10,7 +10,7 @@ SignalLink::SignalLink(uv_loop_s& loop, Options options, const TlsContext& tls, 
                        Listener& listener)
     : loop_(loop),
       options_(std::move(options)),
-      tls_(tls),
+      tls_(&tls),
       knocker_(knocker),
       random_(random),
       listener_(listener),
@@ -30,7 +30,7 @@ void SignalLink::attempt(Instant now) {
   options_.client.roster_number = listener_.roster_number();
   // First: in mode udp-tcp the SYN waits for it.
   options_.client.knock_id = listener_.on_attempt(now, *this);
-  auto client = SignalClient::make(options_.client, tls_, knocker_, random_, now, listener_.site_time());
+  auto client = SignalClient::make(options_.client, *tls_, knocker_, random_, now, listener_.site_time());
   if (!client) return retry_later(now, client.error());
   client_ = std::move(*client);
   silent_at_ = now + kSilence;

@@ -168,6 +168,18 @@ void SiteSignaling::use_keys(Broker& broker) {
   broker.generation = own.generation;
 }
 
+Result<void> SiteSignaling::handle_new_material(const SpaOwnKey* older_key) {
+  auto tls = TlsContext::make(credentials_, TlsDirection::kClient, "");
+  if (!tls) return tl::unexpected(tls.error());
+  former_tls_.push_back(std::exchange(tls_, std::move(*tls)));
+  options_.older_key = older_key;
+  for (const auto& broker : brokers_) {
+    broker->link->set_tls(*tls_);
+    use_keys(*broker);
+  }
+  return {};
+}
+
 // The clients' view lists no clients; a broker tells them in its welcome.
 void SiteSignaling::note_own_listing() {
   const RosterDevice* self = roster().find(credentials_.identity());

@@ -101,6 +101,18 @@ TEST_CASE("renew: no key goes before its successor was used, as far as the roste
   CHECK(roster_in(dir).find(kAlice)->spa_keys.size() == 4);
 }
 
+TEST_CASE("renew: a gateway's file goes to its host before the roster goes to the brokers", "[apps][nattctl]") {
+  const TemporaryFolder folder;
+  const auto dir = folder.path() / "site";
+  auto arguments = init_arguments(dir);
+  REQUIRE(run_init(arguments));
+  const auto text = run_renew(dir, "gateway/" + arguments.gateways.front());
+  REQUIRE(text);
+  const auto file = text->find(", which takes it over while it runs");
+  REQUIRE(file != std::string::npos);
+  CHECK(text->find("then roster number") > file);
+}
+
 TEST_CASE("renew: a broker keeps two pairs, and the text says what to copy first", "[apps][nattctl]") {
   const TemporaryFolder folder;
   const auto dir = folder.path() / "site";

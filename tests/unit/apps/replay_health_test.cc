@@ -57,3 +57,21 @@ TEST_CASE("replay health: no journal and a full one are warnings", "[apps][healt
 TEST_CASE("replay health: the journal stands in the state folder by its site", "[apps][health]") {
   CHECK(program::replay_journal("/var/lib/natt", "hq") == "/var/lib/natt/replay-hq.journal");
 }
+
+TEST_CASE("replay health: a journal that could not grow is a warning with the reason, until it could", "[apps][health]") {
+  const auto health = health_of(spa::ReplayStatus{
+      .state = ReplayState::kComplete, .records_per_slot = 49152, .no_room = "replay-hq.journal.new: no room for it"});
+  CHECK(health.status == HealthStatus::kWarning);
+  REQUIRE(health.details.size() == 1);
+  CHECK(health.details[0] ==
+        "the replay journal of site hq could not grow, so more than 49152 knocks in 64 s are refused until it can: "
+        "replay-hq.journal.new: no room for it");
+}
+
+TEST_CASE("replay health: a journal outside of locked memory is told and no warning", "[apps][health]") {
+  const auto health = health_of(spa::ReplayStatus{.state = ReplayState::kComplete, .in_locked_memory = false});
+  CHECK(health.status == HealthStatus::kHealthy);
+  REQUIRE(health.details.size() == 1);
+  CHECK(health.details[0].find("is not in locked memory") != std::string::npos);
+  CHECK(health_of(spa::ReplayStatus{.state = ReplayState::kUnavailable, .in_locked_memory = false}).details.size() == 1);
+}

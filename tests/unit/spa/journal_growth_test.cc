@@ -156,10 +156,14 @@ TEST_CASE("spa journal growth: it wants half as much again, before it is full, a
   folder.records_per_slot = 80'000;
   const auto journal = folder.open();
   CHECK_FALSE(journal->wanted_room(0));
-  CHECK_FALSE(journal->wanted_room(70'000));
-  CHECK(journal->wanted_room(70'001) == 120'000);
+  // It is as large as it was asked for.
+  CHECK_FALSE(journal->wanted_room(80'000));
+  CHECK(journal->wanted_room(80'001) == 120'000);
   CHECK(journal->wanted_room(200'000) == 300'000);
   CHECK(journal->wanted_room(~std::size_t{0} / 8) == (1u << 24) - 1);
+  REQUIRE(journal->reserve(80'001));
+  CHECK_FALSE(journal->wanted_room(105'000));
+  CHECK(journal->wanted_room(105'001) == 180'000);
 }
 
 TEST_CASE("spa journal growth: a run that began without a file gets one, and the next refuses what it does not hold",

@@ -97,6 +97,10 @@ struct BrokerSiteState {
   std::string name;
   std::uint64_t roster_number = 0;
   bool roster_stale = false;
+  // Why the last roster that came was not taken; absent once one was.
+  std::optional<RosterRejection> roster_rejection;
+  // Why the newest roster is not on the disk: a restart would go by an older one. Empty when it is.
+  std::string roster_not_persisted;
   std::size_t gateways_online = 0;
   std::size_t clients_online = 0;
   WallTime certificate_end{};  // of the broker's own

@@ -2,7 +2,9 @@
 #pragma once
 
 // The replay journal of one verifier, as the drivers of broker and gateway keep it: opened
-// before the verifier is made, beating while it serves, growing with the roster. One per
+// before the verifier is made, beating while it serves, growing with the roster (in libuv's
+// thread pool; the loop moves records over a piece a turn). Where the disk has no room for
+// more, knocks beyond the old room are refused, and it tries again. One per
 // verifier identity, however many loops there are: verifier and guard live on one of them.
 //
 // Resource type on the loop's thread; it outlives the verifier, and random outlives it.
@@ -17,6 +19,7 @@
 #include <natt/roster.h>
 #include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
+#include <natt/uv/background_task.h>
 
 namespace natt::uv {
 
@@ -30,6 +33,10 @@ class ReplayGuard {
     // When the verifier's only SPA key was made; absent when it has several.
     std::optional<WallTime> keys_made;
     LogSink log;
+    // Outlives the guard. Null: it grows at once, which takes long.
+    uv_loop_s* loop = nullptr;
+    // How long after it could not grow it tries again: a full disk is emptied by people.
+    Duration retry = std::chrono::seconds(10);
   };
 
   // Errors: spa::Errc::kInUse when another process serves as this verifier.
@@ -42,19 +49,37 @@ class ReplayGuard {
   void brief(spa::VerifierOptions& options, Instant now);
   // After it was made, before its first frame.
   void restore(spa::Verifier& verifier, WallTime wall_now);
-  // With the verifier's own timeouts: at least once a second.
-  void handle_timeout();
+  // With the verifier's own timeouts: at least once a second, and as soon as has_work().
+  void handle_timeout(Instant now);
+  // A piece of a move waits for the next turn.
+  [[nodiscard]] bool has_work() const { return step_ == Step::kMoving; }
   // After the roster has changed.
   void make_room(const Roster& roster);
 
   [[nodiscard]] std::optional<spa::ReplayStatus> status() const;
 
  private:
-  explicit ReplayGuard(const Options& options) : options_(options) {}
+  enum class Step : std::uint8_t { kIdle, kMaking, kMoving, kPublishing };
+
+  explicit ReplayGuard(const Options& options);
+  void grow();
+  void take_room(Result<std::unique_ptr<spa::JournalRoom>> made);
+  void move_piece();
+  void publish();
+  void end_move(const Result<void>& published);
+  void note_outcome();
 
   Options options_;
   spa::SystemHostClock clock_;
   std::unique_ptr<spa::MappedJournal> journal_;
+  std::size_t wanted_ = 0;  // records per slot
+  Step step_ = Step::kIdle;
+  bool failed_ = false;  // and said so
+  std::optional<Instant> retry_at_;
+  // What the pool's thread made, read by the loop's when it is over.
+  Result<std::unique_ptr<spa::JournalRoom>> made_;
+  Result<void> published_;
+  std::unique_ptr<BackgroundTask> task_;  // last: when it has gone nobody is at the others
 };
 
 }  // namespace natt::uv

@@ -10,6 +10,7 @@
 // After the destructor has returned no callback runs and no function of a job; when a job
 // is running the destructor waits for it.
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +18,7 @@
 #include <natt/error.h>
 #include <natt/roster_store.h>
 #include <natt/time.h>
+#include <natt/uv/background_task.h>
 
 struct uv_loop_s;
 
@@ -47,13 +49,20 @@ class RosterUpdater {
   RosterUpdater& operator=(const RosterUpdater&) = delete;
 
   void start(RosterJob job);
-  [[nodiscard]] bool busy() const;
+  [[nodiscard]] bool busy() const { return task_.busy(); }
   // Waits until no other thread reads the store: before it is changed by other means than on_roster_prepared.
-  void settle();
+  void settle() { task_.settle(); }
 
  private:
-  struct Block;
-  Block* block_;  // freed by the loop after the last job
+  struct Work;
+  void begin(RosterJob job);
+  void deliver();
+
+  const RosterStore& store_;
+  Listener& listener_;
+  std::deque<RosterJob> waiting_;
+  std::unique_ptr<Work> work_;
+  BackgroundTask task_;  // last: when it has gone nobody is at the others
 };
 
 // Frees a roster that is no longer needed in the thread pool.

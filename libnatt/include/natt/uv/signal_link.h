@@ -60,6 +60,8 @@ class SignalLink final : private TcpConnection::Listener, private TcpRace::Liste
   void start(Instant now);
   // As SignalClient::send(); kClosed while there is no channel.
   Result<void> send(Instant now, const SignalMessage& message);
+  // For the next attempts; it outlives the link, and so does the former one.
+  void set_tls(const TlsContext& tls) { tls_ = &tls; }
   // Leaves politely and stays away.
   void stop();
 
@@ -95,7 +97,7 @@ class SignalLink final : private TcpConnection::Listener, private TcpRace::Liste
 
   uv_loop_s& loop_;
   Options options_;
-  const TlsContext& tls_;
+  const TlsContext* tls_;
   spa::Knocker& knocker_;
   Random& random_;
   Listener& listener_;

@@ -101,6 +101,11 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   // Whether a relay that the broker names is at one of its own addresses.
   [[nodiscard]] bool may_relay(BrokerIndex broker, const SocketAddress& relay) const;
 
+  // The device's certificate or keys are other ones since its owner's last call into this object: Options::older_key and
+  // what make() borrowed under the same addresses. Channels that are open stay, the next attempts go with the new ones.
+  // Errors leave the certificate as it was.
+  [[nodiscard]] Result<void> handle_new_material(const SpaOwnKey* older_key);
+
   // From a file. Errors leave everything as it was.
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const SignedRoster& documents);
   [[nodiscard]] const RosterStore& store() const { return store_; }
@@ -186,6 +191,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   Listener& listener_;
   RosterStore store_;
   std::unique_ptr<TlsContext> tls_;
+  std::vector<std::unique_ptr<TlsContext>> former_tls_;  // of channels that are open
   Timer timer_;
   std::vector<std::unique_ptr<Broker>> brokers_;
   std::vector<std::unique_ptr<Broker>> retired_;

@@ -123,7 +123,8 @@ Result<void> Broker::Impl::open_sites() {
 }
 
 Result<void> Broker::Impl::add_site(BrokerSiteOptions material, WallTime wall_now) {
-  auto made = BrokerSite::make(std::move(material), random_, options_.log, wall_now, options_.gate);
+  auto made = BrokerSite::make(std::move(material), random_, options_.log, wall_now, options_.gate,
+                               sites_.loop());
   if (!made) return tl::unexpected(made.error());
   const auto added = sites_.add(std::move(*made));
   if (!added) return tl::unexpected(added.error());
@@ -289,6 +290,8 @@ BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now
   return {.name = site.name(),
           .roster_number = site.roster().number(),
           .roster_stale = site.roster().is_stale(wall_now),
+          .roster_rejection = site.roster().last_rejection(),
+          .roster_not_persisted = site.persist_failure(),
           .gateways_online = online_.count(site.name(), Role::kGateway),
           .clients_online = online_.count(site.name(), Role::kClient),
           .certificate_end = site.certificate_end(),

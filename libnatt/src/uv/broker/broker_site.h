@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include <natt/own_keys.h>
 #include <natt/roster_loader.h>
 #include <natt/roster_store.h>
 #include <natt/spa/kernel_gate.h>
@@ -23,7 +24,8 @@ class BrokerSite {
  public:
   // The gate, if there is one, learns what the site's verifier knows.
   [[nodiscard]] static Result<std::unique_ptr<BrokerSite>> make(BrokerSiteOptions options, Random& random, LogSink log,
-                                                                WallTime wall_now, spa::KernelGate* gate);
+                                                                WallTime wall_now, spa::KernelGate* gate,
+                                                                uv_loop_s& loop);
   BrokerSite(const BrokerSite&) = delete;
   BrokerSite& operator=(const BrokerSite&) = delete;
 
@@ -41,6 +43,12 @@ class BrokerSite {
   [[nodiscard]] Result<RosterChange> update(const SignedRoster& documents);
   // The same for one that was prepared; `replaced` is the one before.
   [[nodiscard]] Result<RosterChange> accept(PreparedRoster prepared, std::unique_ptr<const Roster>& replaced);
+  // What another thread refused.
+  void note_rejected(const Error& error) { roster_.note_rejected(error); }
+  // What came of writing the newest roster to the disk.
+  void note_persisted(const Result<void>& persisted);
+  // Why it is not there; empty when it is.
+  [[nodiscard]] const std::string& persist_failure() const { return persist_failure_; }
   // Exchanges certificate and SPA pairs, newest first, while the site is served: tls() is another one afterwards, the
   // former stays for the connections it has.
   [[nodiscard]] Result<void> set_material(const Credentials& credentials, std::vector<spa::KeyPair> spa_keys);
@@ -55,28 +63,27 @@ class BrokerSite {
   [[nodiscard]] std::size_t loading() const { return loader_->total() - loader_->loaded(); }
   // The newest generation that the roster lists for this broker, when its pair is not among ours: devices that know it
   // knock in vain.
-  [[nodiscard]] std::optional<std::uint16_t> missing_own_key() const;
+  [[nodiscard]] std::optional<std::uint16_t> missing_own_key() const { return own_keys_->missing_in(*roster_.roster()); }
   // Where peers reach this broker, from its roster entry; those of the peer's address family first.
   [[nodiscard]] std::vector<SocketAddress> addresses_for(const IpAddress& peer) const;
   [[nodiscard]] std::uint16_t dns_port() const;
 
  private:
-  BrokerSite(Identity identity, SiteCa ca, LogSink log);
+  BrokerSite(Identity identity, SiteCa ca, LogSink log, uv_loop_s& loop);
   [[nodiscard]] Result<void> make_verifier(BrokerSiteOptions& options, Random& random, WallTime wall_now,
                                            spa::KernelGate* gate);
   void handle_newer_roster(const RosterChange& change);
-  void retire_own_keys();
-  void retire_unlisted_own_key();
-  void keep_newest_own_key(std::string_view why);
 
   Identity identity_;
   LogSink log_;
+  uv_loop_s& loop_;
   std::unique_ptr<TlsContext> tls_;
   RosterStore roster_;
+  std::string persist_failure_;
   std::unique_ptr<ReplayGuard> guard_;
   std::unique_ptr<spa::Verifier> verifier_;
   std::unique_ptr<RosterLoader> loader_;
-  std::vector<spa::PublicKey> own_keys_;
+  std::unique_ptr<OwnKeys> own_keys_;
   WallTime certificate_end_{};
   std::vector<std::unique_ptr<TlsContext>> former_tls_;
 };

@@ -67,11 +67,9 @@ void BrokerSites::load_roster(const std::string& name, RosterJob job) {
 
 void BrokerSites::handle_prepared(Instant now, BrokerSite& site, Result<PreparedRoster> prepared,
                                   const Result<void>& persisted) {
-  const auto complain = [&](LogLevel level, const std::string& event, const Error& error) {
-    log_(level, event + " site=" + site.name() + " reason=\"" + error.message + "\"");
-  };
-  if (!prepared) return complain(LogLevel::kWarning, "natt.roster.refused", prepared.error());
-  if (!persisted) complain(LogLevel::kError, "natt.roster.not_persisted", persisted.error());
+  if (!prepared) return site.note_rejected(prepared.error());
+  // One that is held already was not written again.
+  if (prepared->roster) site.note_persisted(persisted);
   std::unique_ptr<const Roster> replaced;
   const auto change = site.accept(std::move(*prepared), replaced);
   if (change && change->number != 0) listener_.on_roster_changed(now, site, *change);

@@ -31,6 +31,8 @@ class BrokerSites {
   BrokerSites(const BrokerSites&) = delete;
   BrokerSites& operator=(const BrokerSites&) = delete;
 
+  // For a site's work that takes long.
+  [[nodiscard]] uv_loop_s& loop() { return loop_; }
   // kRefused: a site of this name is there.
   [[nodiscard]] Result<BrokerSite*> add(std::unique_ptr<BrokerSite> site);
   // Null: not served.

@@ -1,392 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/tunnel/uv/gateway.h>
 
-#include <algorithm>
-#include <array>
-#include <functional>
-#include <map>
-
-#include <natt/authority.h>
-#include <natt/errc.h>
-#include <natt/tunnel/uv/packet_pump.h>
-
-#include "src/uv/gateway/absence_probe.h"
-#include "src/uv/gateway/gateway_sessions.h"
-#include "src/uv/gateway/gateway_streams.h"
-#include "src/uv/gateway/initial_verifier.h"
+#include "src/uv/gateway/gateway_impl.h"
 
 namespace natt::tunnel::uv {
 
-using natt::uv::EndpointDriver;
 using natt::uv::SiteSignaling;
-using natt::uv::Timer;
-using natt::uv::wall_now;
-
-class Gateway::Impl final : public EndpointDriver::Listener,
-                            public SiteSignaling::Listener,
-                            public GatewayStreams::Owner,
-                            public Timer::Listener {
- public:
-  Impl(uv_loop_s& loop, GatewayOptions options, const GatewayPolicy& policy, Random& random,
-       Gateway::Listener& listener)
-      : loop_(loop), options_(std::move(options)), policy_(policy), random_(random), listener_(listener),
-        timer_(loop, *this) {}
-  ~Impl() override = default;
-
-  [[nodiscard]] Result<void> open();
-  void flush(Instant now);
-  void end_client(Instant now, const Identity& client, std::string_view reason);
-  void register_everywhere(Instant now);
-  [[nodiscard]] GatewayConnection describe(ConnectionId id) const;
-
-  bool admits_new_path(Instant now, const SocketAddress& from, ByteView packet) override {
-    return gate_ && gate_->may_create_path(now, from, packet);
-  }
-  void on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) override;
-  void on_knock(Instant now, const SocketAddress& from, ByteView datagram) override;
-  void on_endpoint_event(Instant now, const EndpointEvent& event) override;
-  void on_flush(Instant now) override { flush(now); }
-  void on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) override;
-  void on_roster(Instant now, const RosterChange& change) override;
-  void on_streams_progress(Instant now) override;
-  void on_timer(Instant now) override;
-
-  struct Tunnel {
-    Identity client;
-    PathId path;
-    std::optional<SessionId> session;
-    Instant since{};
-  };
-
-  uv_loop_s& loop_;
-  GatewayOptions options_;
-  const GatewayPolicy& policy_;
-  Random& random_;
-  Gateway::Listener& listener_;
-  std::uint64_t boot_id_ = 0;
-  bool draining_ = false;
-  Timer timer_;
-  std::unique_ptr<EndpointDriver> driver_;
-  std::unique_ptr<InitialVerifier> gate_;
-  std::unique_ptr<TlsContext> tls_;
-  std::unique_ptr<Server> server_;
-  std::unique_ptr<PacketPump> pump_;
-  std::unique_ptr<AbsenceProbe> absence_;
-  std::unique_ptr<GatewaySessions> sessions_;
-  std::unique_ptr<GatewayStreams> streams_;
-  std::unique_ptr<SiteSignaling> signaling_;
-  std::map<ConnectionId, Tunnel> tunnels_;
-
- private:
-  [[nodiscard]] Result<void> open_tunnel();
-  [[nodiscard]] Result<void> open_signaling();
-  void brief_kernel_gate();
-  void handle_server_event(Instant now, const ServerEvent& event);
-  void on_connected(Instant now, const ClientConnected& connected);
-  void on_disconnected(Instant now, const ClientDisconnected& gone);
-  void on_path_changed(Instant now, const PathChanged& changed);
-  void bind_session(Instant now, Tunnel& tunnel);
-  void release(Instant now, Tunnel& tunnel);
-  void send_registration(Instant now, BrokerIndex broker);
-  void on_peer_absent(Instant now, const PeerAbsent& absent);
-  void ask_for_life(Instant now, const std::function<bool(const Tunnel&)>& concerned);
-  void end_dead_tunnel(Instant now, ConnectionId id);
-  [[nodiscard]] std::optional<Instant> next_deadline() const;
-
-  bool flushing_ = false;
-  bool again_ = false;
-};
-
-Result<void> Gateway::Impl::open() {
-  boot_id_ = random_.next_u64();
-  if (options_.spa_keys.empty()) return fail(natt::Errc::kMalformed, "the gateway has no SPA key");
-  auto driver = EndpointDriver::open(loop_,
-                                     {.bind = options_.listen,
-                                      .endpoint = {.role = PunchRole::kControlled,
-                                                   .stun_keepalive = options_.stun_keepalive,
-                                                   .punch = {.policy = {.private_prefixes = options_.probe_prefixes},
-                                                             .log = options_.log},
-                                                   .log = options_.log},
-                                      .gate = options_.gate},
-                                     random_, *this);
-  if (!driver) return tl::unexpected(driver.error());
-  driver_ = std::move(*driver);
-  sessions_ = std::make_unique<GatewaySessions>(options_.credentials, policy_, *driver_, random_, options_.log);
-  if (auto opened = open_signaling(); !opened) return opened;
-  if (auto opened = open_tunnel(); !opened) return opened;
-  brief_kernel_gate();
-  signaling_->start(natt::uv::now());
-  flush(natt::uv::now());
-  return {};
-}
-
-Result<void> Gateway::Impl::open_signaling() {
-  auto signaling = SiteSignaling::make(
-      loop_,
-      {.view = RosterView::kFull,
-       .boot_id = boot_id_,
-       .software = options_.software,
-       .mode = options_.spa_mode,
-       .modes = options_.broker_modes,
-       .dns_suffix = options_.dns_suffix,
-       .older_key = options_.spa_keys.size() > 1 ? &options_.spa_keys[1] : nullptr,
-       .memory_file = options_.memory_file,
-       .log = options_.log},
-      options_.credentials, options_.spa_keys.front(), options_.psk, options_.roster, *driver_, random_, *this);
-  if (!signaling) return tl::unexpected(signaling.error());
-  signaling_ = std::move(*signaling);
-  sessions_->set_signaling(*signaling_);
-  const RosterDevice* self = signaling_->roster().find(options_.credentials.identity());
-  if (self != nullptr) driver_->endpoint().set_configured_addresses(self->addresses);
-  return {};
-}
-
-Result<void> Gateway::Impl::open_tunnel() {
-  InitialVerifier::Options gate{.gateway = options_.credentials.identity(), .psk = options_.psk,
-                                .replay_journal = options_.replay_journal,
-                                .keys_made = options_.credentials.not_before() + kCertificateBackdating,
-                                .retired = std::move(options_.retired),
-                                .kernel = options_.gate,
-                                .policy = policy_};
-  for (const auto& key : options_.spa_keys) gate.keys.push_back(spa::KeyPair::from_secret(key.pair.secret()));
-  auto verifier =
-      InitialVerifier::make(std::move(gate), signaling_->roster(), driver_->endpoint(), random_, options_.log);
-  if (!verifier) return tl::unexpected(verifier.error());
-  gate_ = std::move(*verifier);
-  gate_->handle_timeout(natt::uv::now(), wall_now());
-  auto tls = TlsContext::make(options_.credentials, TlsDirection::kServer, "h3");
-  if (!tls) return tl::unexpected(tls.error());
-  tls_ = std::move(*tls);
-  auto server = Server::make(*tls_, *gate_, gate_->connection_ids(), random_, {.transport = {.log = options_.log}});
-  if (!server) return tl::unexpected(server.error());
-  server_ = std::move(*server);
-  pump_ = std::make_unique<PacketPump>(*driver_);
-  absence_ = std::make_unique<AbsenceProbe>(*server_);
-  streams_ = std::make_unique<GatewayStreams>(loop_, *server_, policy_, options_.log,
-                                              static_cast<GatewayStreams::Owner&>(*this));
-  return options_.tun.enabled ? streams_->open_ip(options_.tun, random_) : Result<void>{};
-}
-
-// Answers to what the endpoint asks need no key: the driver tells the gate what it asked.
-void Gateway::Impl::brief_kernel_gate() {
-  if (options_.gate == nullptr) return;
-  const std::array<const spa::ConnectionIdKey*, 1> ids{&gate_->connection_ids()};
-  options_.gate->set_connection_id_keys(ids);
-  options_.gate->set_stun_keys({&sessions_->transaction_key(), 1});
-  options_.gate->flush();
-}
-
-void Gateway::Impl::on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
-  if (!server_) return;
-  server_->handle_packet(now, path, ecn, packet);
-  driver_->endpoint().note_received(now, path);
-}
-
-void Gateway::Impl::on_knock(Instant now, const SocketAddress& from, ByteView datagram) {
-  if (gate_) gate_->handle_knock(now, driver_->local_address().port, from, datagram);
-}
-
-// Comes from inside streams: their packets go out at once, but events, which may end the very
-// stream, wait for the next turn of the loop.
-void Gateway::Impl::on_streams_progress(Instant now) {
-  again_ = true;
-  if (flushing_) return;
-  static_cast<void>(pump_->pump(now, *server_));
-  timer_.arm(now);
-}
-
-void Gateway::Impl::on_timer(Instant now) {
-  server_->handle_timeout(now);
-  gate_->handle_timeout(now, wall_now());
-  if (options_.gate != nullptr) options_.gate->flush();
-  if (const std::string retired = gate_->take_retired_lines(); !retired.empty()) listener_.on_keys_retired(retired);
-  sessions_->handle_timeout(now);
-  for (const ConnectionId gone : absence_->handle_timeout(now)) end_dead_tunnel(now, gone);
-  flush(now);
-}
-
-void Gateway::Impl::flush(Instant now) {
-  if (!server_ || !streams_) return;
-  if (flushing_) {
-    again_ = true;  // a handler below caused something: the loop goes round once more
-    return;
-  }
-  flushing_ = true;
-  do {
-    again_ = false;
-    while (auto event = server_->poll_event()) handle_server_event(now, *event);
-    streams_->handle_datagrams(now);
-    static_cast<void>(pump_->pump(now, *server_));
-  } while (again_);
-  flushing_ = false;
-  streams_->collect();
-  timer_.arm(next_deadline());
-}
-
-void Gateway::Impl::handle_server_event(Instant now, const ServerEvent& event) {
-  if (const auto* connected = std::get_if<ClientConnected>(&event)) {
-    on_connected(now, *connected);
-  } else if (const auto* gone = std::get_if<ClientDisconnected>(&event)) {
-    on_disconnected(now, *gone);
-  } else if (const auto* changed = std::get_if<PathChanged>(&event)) {
-    on_path_changed(now, *changed);
-  } else if (const auto* request = std::get_if<Request>(&event)) {
-    streams_->handle_request(now, *request);
-  } else {
-    streams_->handle_event(now, event);
-  }
-}
-
-void Gateway::Impl::on_connected(Instant now, const ClientConnected& connected) {
-  if (const auto admitted = signaling_->roster().admits(connected.identity, connected.serial); !admitted) {
-    options_.log(LogLevel::kWarning, "natt.tunnel.refused client=" + connected.identity.uri() + " reason=\"" +
-                                         admitted.error().message + "\"");
-    return server_->close(now, connected.connection, "revoked");
-  }
-  Tunnel& tunnel = tunnels_[connected.connection];
-  tunnel = {.client = connected.identity, .path = connected.path, .session = std::nullopt, .since = now};
-  driver_->endpoint().use_path(now, tunnel.path);
-  bind_session(now, tunnel);
-  const auto remote = driver_->endpoint().remote_address(tunnel.path);
-  options_.log(LogLevel::kInfo, "natt.tunnel.open client=" + tunnel.client.uri() + " type=\"" +
-                                    std::string(to_string(driver_->endpoint().type_of(tunnel.path))) + "\" remote=" +
-                                    (remote ? remote->to_string() : "gone"));
-}
-
-void Gateway::Impl::bind_session(Instant now, Tunnel& tunnel) {
-  if (tunnel.session) return;
-  tunnel.session = driver_->endpoint().session_of(tunnel.path);
-  if (!tunnel.session) return;
-  sessions_->note_tunnel(*tunnel.session);
-  // Pinned already; again, so that the checks of the session learn that the path is in use.
-  driver_->endpoint().release_path(now, tunnel.path);
-  driver_->endpoint().use_path(now, tunnel.path);
-}
-
-void Gateway::Impl::release(Instant now, Tunnel& tunnel) {
-  driver_->endpoint().release_path(now, tunnel.path);
-  if (tunnel.session) sessions_->release_tunnel(now, *tunnel.session);
-  tunnel.session.reset();
-}
-
-void Gateway::Impl::on_disconnected(Instant now, const ClientDisconnected& gone) {
-  streams_->drop_connection(gone.connection);
-  const auto found = tunnels_.find(gone.connection);
-  if (found == tunnels_.end()) return;
-  options_.log(LogLevel::kInfo,
-               "natt.tunnel.closed client=" + gone.identity.uri() + " reason=\"" + gone.error.message + "\"");
-  Tunnel tunnel = std::move(found->second);
-  tunnels_.erase(found);
-  absence_->forget(gone.connection);
-  release(now, tunnel);
-}
-
-void Gateway::Impl::on_path_changed(Instant now, const PathChanged& changed) {
-  const auto found = tunnels_.find(changed.connection);
-  if (found == tunnels_.end()) return;
-  release(now, found->second);
-  found->second.path = changed.path;
-  driver_->endpoint().use_path(now, changed.path);
-  bind_session(now, found->second);
-}
-
-void Gateway::Impl::on_endpoint_event(Instant now, const EndpointEvent& event) {
-  if (!signaling_) return;
-  if (std::holds_alternative<LocalCandidatesChanged>(event)) {
-    sessions_->trickle(now);
-    register_everywhere(now);
-  } else if (const auto* stun = std::get_if<StunReport>(&event)) {
-    signaling_->note_stun(*stun);
-    if (stun->error) options_.log(LogLevel::kWarning, "natt.stun.failed reason=\"" + stun->error->message + "\"");
-  } else if (const auto* ready = std::get_if<SessionPathReady>(&event)) {
-    for (auto& [id, tunnel] : tunnels_) {
-      if (tunnel.path == ready->path) bind_session(now, tunnel);
-    }
-  } else if (const auto* lost = std::get_if<SessionPathLost>(&event)) {
-    ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.path == lost->path; });
-  } else if (const auto* renewal = std::get_if<SessionRelayRenewal>(&event)) {
-    sessions_->request_relay_renewal(now, *renewal);
-  }
-}
-
-// The client may have moved on without a word that reached us: it keeps the tunnel by answering.
-void Gateway::Impl::ask_for_life(Instant now, const std::function<bool(const Tunnel&)>& concerned) {
-  for (const auto& [id, tunnel] : tunnels_) {
-    if (concerned(tunnel)) absence_->start(now, id);
-  }
-  timer_.arm(now);
-}
-
-void Gateway::Impl::on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) {
-  if (std::holds_alternative<SignalConnected>(event)) send_registration(now, broker);
-  if (const auto* offer = std::get_if<ForwardedOffer>(&event)) {
-    if (!draining_) sessions_->handle_offer(now, broker, *offer);
-  }
-  if (const auto* batch = std::get_if<CandidateBatch>(&event)) sessions_->handle_candidates(now, *batch);
-  if (const auto* grant = std::get_if<RelayGrantMessage>(&event)) sessions_->handle_relay_grant(now, *grant);
-  if (const auto* end = std::get_if<SessionEnd>(&event)) {
-    ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.session == end->session; });
-    sessions_->handle_session_end(now, *end);
-    for (auto& [id, tunnel] : tunnels_) {
-      if (tunnel.session && !driver_->endpoint().has_session(*tunnel.session)) tunnel.session.reset();
-    }
-  }
-  if (const auto* absent = std::get_if<PeerAbsent>(&event)) on_peer_absent(now, *absent);
-  flush(now);
-}
-
-void Gateway::Impl::on_peer_absent(Instant now, const PeerAbsent& absent) {
-  ask_for_life(now, [&](const Tunnel& tunnel) { return tunnel.client == absent.client; });
-}
-
-void Gateway::Impl::end_dead_tunnel(Instant now, ConnectionId id) {
-  const auto found = tunnels_.find(id);
-  const auto session = found == tunnels_.end() ? std::nullopt : found->second.session;
-  server_->close(now, id, "no sign of life");
-  if (session) sessions_->end(now, *session, SessionEndReason::kPeerGone);
-}
-
-std::optional<Instant> Gateway::Impl::next_deadline() const {
-  return earlier(earlier(server_->next_deadline(), absence_->next_deadline()),
-                 earlier(gate_->next_deadline(), sessions_->next_deadline()));
-}
-
-void Gateway::Impl::send_registration(Instant now, BrokerIndex broker) {
-  GatewayRegistration registration{.udp = driver_->endpoint().udp_reach(),
-                                   .load = {.sessions = static_cast<std::uint32_t>(tunnels_.size())},
-                                   .boot_id = boot_id_};
-  const RosterDevice* self = signaling_->roster().find(options_.credentials.identity());
-  if (self != nullptr) registration.addresses = self->addresses;
-  static_cast<void>(signaling_->send(now, broker, registration));
-}
-
-void Gateway::Impl::register_everywhere(Instant now) {
-  for (const BrokerIndex broker : signaling_->connected()) send_registration(now, broker);
-}
-
-void Gateway::Impl::on_roster(Instant now, const RosterChange& change) {
-  if (gate_) gate_->handle_roster_change(signaling_->roster(), change);
-  for (const Identity& identity : change.removed) end_client(now, identity, "revoked");
-  for (const RevokedCertificate& revoked : change.revoked) end_client(now, revoked.identity, "certificate revoked");
-  listener_.on_roster(signaling_->store().documents());
-  flush(now);
-}
-
-void Gateway::Impl::end_client(Instant now, const Identity& client, std::string_view reason) {
-  if (!server_) return;
-  server_->close_all(now, client, reason);
-  sessions_->end_client(now, client);
-}
-
-GatewayConnection Gateway::Impl::describe(ConnectionId id) const {
-  const Tunnel& tunnel = tunnels_.at(id);
-  const Endpoint& endpoint = driver_->endpoint();
-  return {.client = tunnel.client,
-          .type = endpoint.type_of(tunnel.path),
-          .remote = endpoint.remote_address(tunnel.path),
-          .stats = server_->stats(id).value_or(ConnectionStats{}),
-          .since = tunnel.since};
-}
 
 Result<std::unique_ptr<Gateway>> Gateway::open(uv_loop_s& loop, GatewayOptions options, const GatewayPolicy& policy,
                                                Random& random, Listener& listener) {
@@ -402,6 +21,16 @@ Result<RosterChange> Gateway::update_roster(Instant now, const SignedRoster& doc
   auto change = impl_->signaling_->update_roster(now, documents);
   impl_->flush(now);
   return change;
+}
+
+Result<void> Gateway::update_keys(Instant now, const Credentials& credentials,
+                                  std::vector<natt::uv::SpaOwnKey> spa_keys) {
+  auto exchanged = impl_->material_->exchange(credentials, std::move(spa_keys));
+  if (!exchanged) return exchanged;
+  if (auto set = impl_->server_->set_tls(impl_->material_->tls()); !set) return set;
+  if (auto set = impl_->gate_->set_keys(impl_->material_->pairs()); !set) return set;
+  impl_->timer_.arm(now);
+  return impl_->signaling_->handle_new_material(impl_->material_->older());
 }
 
 void Gateway::set_stun_keepalive(Instant now, Duration interval) {
@@ -436,6 +65,9 @@ void Gateway::close(Instant now, std::string_view reason) {
 bool Gateway::is_drained() const { return impl_->tunnels_.empty(); }
 SocketAddress Gateway::local_address() const { return impl_->driver_->local_address(); }
 const Roster& Gateway::roster() const { return impl_->signaling_->roster(); }
+const std::optional<RosterRejection>& Gateway::roster_rejection() const {
+  return impl_->signaling_->store().last_rejection();
+}
 std::vector<SiteSignaling::BrokerState> Gateway::brokers() const { return impl_->signaling_->states(); }
 ServerStats Gateway::tunnel_stats() const { return impl_->server_->stats(); }
 const PunchAgent::Stats& Gateway::punch_stats() const { return impl_->driver_->endpoint().punch_stats(); }
@@ -444,6 +76,9 @@ std::chrono::milliseconds Gateway::clock_offset() const { return impl_->signalin
 spa::VerifierStats Gateway::spa_stats() const { return impl_->gate_->stats(); }
 std::vector<std::string> Gateway::own_complaints() const { return impl_->signaling_->own_complaints(); }
 const RetiredKeys& Gateway::retired_keys() const { return impl_->gate_->retired_keys(); }
+std::optional<std::uint16_t> Gateway::missing_own_key() const {
+  return impl_->gate_->missing_own_key(impl_->signaling_->roster());
+}
 std::optional<spa::ReplayStatus> Gateway::replay_status() const { return impl_->gate_->replay_status(); }
 std::size_t Gateway::session_count() const { return impl_->sessions_->size(); }
 std::size_t Gateway::stream_count() const { return impl_->streams_->size(); }

@@ -4,6 +4,7 @@
 #include <natt/errc.h>
 #include <natt/spa/quic_initial.h>
 #include <natt/spa/udp_carrier.h>
+#include <natt/uv/page_moves.h>
 #include <natt/uv/timer.h>
 
 namespace natt::tunnel::uv {
@@ -17,13 +18,15 @@ constexpr std::size_t kShortDcidAt = 1;
 constexpr int kFirstPieces = 32;
 
 // Only clients and their tunnels come here; brokers and other gateways have no business with this port.
-spa::VerifierOptions verifier_options(InitialVerifier::Options& options, const spa::MaskKey& mask) {
-  return {.identity = options.gateway,
-          .keys = std::move(options.keys),
-          .psk = options.psk,
-          .mask = mask,
-          .admit_brokers = false,
-          .admit_gateways = false};
+spa::VerifierOptions verifier_options(const InitialVerifier::Options& options, const spa::MaskKey& mask) {
+  spa::VerifierOptions verifier{.identity = options.gateway,
+                                .keys = {},
+                                .psk = options.psk,
+                                .mask = mask,
+                                .admit_brokers = false,
+                                .admit_gateways = false};
+  for (const spa::KeyPair& pair : options.keys) verifier.keys.push_back(spa::KeyPair::from_secret(pair.secret()));
+  return verifier;
 }
 
 natt::uv::ReplayGuard::Options guard_options(const InitialVerifier::Options& options, LogSink log) {
@@ -31,7 +34,8 @@ natt::uv::ReplayGuard::Options guard_options(const InitialVerifier::Options& opt
   return {.journal = options.replay_journal,
           .identity = options.gateway,
           .keys_made = one_key ? std::optional(options.keys_made) : std::nullopt,
-          .log = log};
+          .log = log,
+          .loop = options.loop};
 }
 
 }  // namespace
@@ -45,6 +49,7 @@ Result<std::unique_ptr<InitialVerifier>> InitialVerifier::make(Options options, 
   }
   auto guard = natt::uv::ReplayGuard::open(guard_options(options, log), roster, random);
   if (!guard) return tl::unexpected(guard.error());
+  options.keys = OwnKeys::without_retired(options.gateway, std::move(options.keys), options.retired);
   spa::VerifierOptions verifier = verifier_options(options, *self->mask_key);
   if (options.kernel != nullptr) {
     auto hints = options.kernel->add_verifier(verifier.mask);
@@ -55,6 +60,7 @@ Result<std::unique_ptr<InitialVerifier>> InitialVerifier::make(Options options, 
   std::unique_ptr<InitialVerifier> gate(
       new InitialVerifier(std::move(options), std::move(verifier), std::move(*guard), endpoint, random, log));
   gate->loader_.handle_roster(roster, {});
+  gate->own_keys_.handle_roster(roster);
   for (int i = 0; i < kFirstPieces && !gate->loader_.done(); ++i) gate->loader_.step();
   gate->guard_->restore(gate->verifier_, natt::uv::wall_now());
   return gate;
@@ -66,21 +72,24 @@ InitialVerifier::InitialVerifier(Options options, spa::VerifierOptions verifier,
     : gateway_(options.gateway),
       policy_(options.policy),
       log_(log),
+      loop_(options.loop),
       endpoint_(endpoint),
       connection_ids_(random),
       guard_(std::move(guard)),
       verifier_(std::move(verifier), random),
-      loader_({.self = gateway_, .clients_only = true, .retired = std::move(options.retired), .log = log}, verifier_) {}
+      loader_({.self = gateway_, .clients_only = true, .retired = std::move(options.retired), .log = log}, verifier_),
+      own_keys_(gateway_, options.keys, verifier_, loader_, log) {}
 
 void InitialVerifier::handle_timeout(Instant now, WallTime wall_now) {
-  if (verifier_.next_deadline() <= now) {
-    verifier_.handle_timeout(now, wall_now);
-    guard_->handle_timeout();
-  }
+  const bool is_due = verifier_.next_deadline() <= now;
+  if (is_due) verifier_.handle_timeout(now, wall_now);
+  if (is_due || guard_->has_work()) guard_->handle_timeout(now);
+  natt::uv::run_page_moves(loop_, verifier_.take_page_moves());
   while (const auto event = verifier_.poll_event()) {
     if (const auto* used = std::get_if<spa::NewKeyUsed>(&*event)) loader_.handle_key_used(*used);
   }
-  if (!loader_.done()) loader_.step();
+  if (loader_.done()) return own_keys_.retire_used();
+  loader_.step();
 }
 
 std::optional<Admission> InitialVerifier::admit(Instant now, const InitialInfo& initial, PathId path) {
@@ -120,6 +129,7 @@ void InitialVerifier::handle_knock(Instant now, std::uint16_t port, const Socket
 
 void InitialVerifier::handle_roster_change(const Roster& roster, const RosterChange& change) {
   loader_.handle_roster(roster, change);
+  own_keys_.handle_roster(roster);
   guard_->make_room(roster);
 }
 

@@ -6,6 +6,7 @@
 // endpoint and roster outlive it.
 
 #include <natt/endpoint.h>
+#include <natt/own_keys.h>
 #include <natt/roster_loader.h>
 #include <natt/roster_store.h>
 #include <natt/spa/connection_id.h>
@@ -29,6 +30,8 @@ class InitialVerifier final : public InitialGate {
     spa::KernelGate* kernel = nullptr;     // learns the verifier's hints; outlives it
     // Asked last: a client that may reach nothing gets no handshake. Outlives the verifier.
     const GatewayPolicy& policy;
+    // For what takes long; outlives the verifier. Null: it is done at once.
+    uv_loop_s* loop = nullptr;
   };
 
   // kRevoked when the roster does not list this gateway with a mask key, spa::Errc::kInUse when another process
@@ -46,10 +49,15 @@ class InitialVerifier final : public InitialGate {
   // A knock on the tunnel's own port; a grant changes nothing here, each Initial carries its own.
   void handle_knock(Instant now, std::uint16_t port, const SocketAddress& from, ByteView datagram);
   void handle_roster_change(const Roster& roster, const RosterChange& change);
+  // Exchanges the gateway's own pairs, newest first, while it is knocked at.
+  [[nodiscard]] Result<void> set_keys(std::vector<spa::KeyPair> pairs) { return own_keys_.set(std::move(pairs)); }
+  [[nodiscard]] std::optional<std::uint16_t> missing_own_key(const Roster& roster) const {
+    return own_keys_.missing_in(roster);
+  }
   // One piece of what is to be done: slots to prepare, clients to load, keys to retire.
   void handle_timeout(Instant now, WallTime wall_now);
   [[nodiscard]] std::optional<Instant> next_deadline() const {
-    return loader_.done() ? verifier_.next_deadline() : Instant::min();
+    return loader_.done() && !guard_->has_work() ? verifier_.next_deadline() : Instant::min();
   }
   [[nodiscard]] std::string take_retired_lines() { return loader_.take_retired_lines(); }
   [[nodiscard]] const RetiredKeys& retired_keys() const { return loader_.retired(); }
@@ -58,17 +66,20 @@ class InitialVerifier final : public InitialGate {
   [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const { return guard_->status(); }
 
  private:
+  // `options` still holds the pairs, those of `verifier` are copies.
   InitialVerifier(Options options, spa::VerifierOptions verifier, std::unique_ptr<natt::uv::ReplayGuard> guard,
                   const Endpoint& endpoint, Random& random, LogSink log);
 
   Identity gateway_;
   const GatewayPolicy& policy_;
   LogSink log_;
+  uv_loop_s* loop_;
   const Endpoint& endpoint_;
   spa::ConnectionIdKey connection_ids_;
   std::unique_ptr<natt::uv::ReplayGuard> guard_;
   spa::Verifier verifier_;
   RosterLoader loader_;
+  OwnKeys own_keys_;
 };
 
 }  // namespace natt::tunnel::uv

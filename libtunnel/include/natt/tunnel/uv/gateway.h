@@ -80,7 +80,7 @@ class Gateway {
     virtual ~Listener() = default;
     // A newer roster is in force: persist it.
     virtual void on_roster(const SignedRoster& documents) = 0;
-    // Clients have used newer SPA keys: lines for the file that GatewayOptions::retired comes from.
+    // SPA keys of clients or of the gateway were retired: lines for the file that GatewayOptions::retired comes from.
     virtual void on_keys_retired(const std::string& lines) { static_cast<void>(lines); }
   };
 
@@ -94,6 +94,10 @@ class Gateway {
 
   // A roster from a file. One already held changes nothing.
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const SignedRoster& documents);
+  // Exchanges this gateway's certificate and SPA pairs (newest first, one or two) while it serves: tunnels and channels
+  // stay, knocks for pairs that stay go on. Errors, one sentence, leave everything as it was.
+  [[nodiscard]] Result<void> update_keys(Instant now, const Credentials& credentials,
+                                         std::vector<natt::uv::SpaOwnKey> spa_keys);
   void set_stun_keepalive(Instant now, Duration interval);
   // After the policy changed: ends streams and tunnels of clients it no longer knows.
   void handle_policy_change(Instant now);
@@ -105,6 +109,8 @@ class Gateway {
 
   [[nodiscard]] SocketAddress local_address() const;
   [[nodiscard]] const Roster& roster() const;
+  // Why the last roster that came was not taken; absent once one was.
+  [[nodiscard]] const std::optional<RosterRejection>& roster_rejection() const;
   [[nodiscard]] std::vector<GatewayConnection> connections() const;
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] ServerStats tunnel_stats() const;
@@ -116,6 +122,8 @@ class Gateway {
   [[nodiscard]] std::chrono::milliseconds clock_offset() const;
   [[nodiscard]] spa::VerifierStats spa_stats() const;
   [[nodiscard]] const RetiredKeys& retired_keys() const;
+  // As natt::uv::BrokerSiteState has it.
+  [[nodiscard]] std::optional<std::uint16_t> missing_own_key() const;
   // What is wrong with this gateway's own clock and keys: one sentence each, with what to do.
   [[nodiscard]] std::vector<std::string> own_complaints() const;
   // Absent: no journal was asked for.

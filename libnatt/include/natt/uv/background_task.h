@@ -10,7 +10,7 @@
 
 struct uv_loop_s;
 
-namespace natt::program {
+namespace natt::uv {
 
 class BackgroundTask {
  public:
@@ -19,8 +19,13 @@ class BackgroundTask {
   BackgroundTask(const BackgroundTask&) = delete;
   BackgroundTask& operator=(const BackgroundTask&) = delete;
 
-  // `work` runs in another thread and touches what it holds by value only; `done` in the loop's.
+  // `work` runs in another thread and touches what it holds by value only, or what nobody else touches until `done`,
+  // which runs in the loop's; `done` may start the next task and may not destroy this one.
   void start(std::function<void()> work, std::function<void()> done);
+  // From start() until `done` is called.
+  [[nodiscard]] bool busy() const;
+  // Waits until no `work` runs; `done` is still to come.
+  void settle();
 
  private:
   struct Block;
@@ -30,4 +35,4 @@ class BackgroundTask {
 // For work whose end nobody waits for; what it holds is freed in its thread.
 void run_in_background(uv_loop_s& loop, std::function<void()> work);
 
-}  // namespace natt::program
+}  // namespace natt::uv

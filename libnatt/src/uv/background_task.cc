@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "apps/program/background_task.h"
+#include <natt/uv/background_task.h>
 
 #include <uv.h>
 
 #include <optional>
 #include <utility>
 
-namespace natt::program {
+namespace natt::uv {
 namespace {
 
 struct Job {
@@ -82,6 +82,14 @@ void BackgroundTask::start(std::function<void()> work, std::function<void()> don
   }
 }
 
+bool BackgroundTask::busy() const { return block_->running; }
+
+void BackgroundTask::settle() {
+  if (!block_->running) return;
+  uv_sem_wait(&block_->finished);
+  uv_sem_post(&block_->finished);  // on_done takes it
+}
+
 void run_in_background(uv_loop_s& loop, std::function<void()> work) {
   struct Detached {
     uv_work_t request{};
@@ -99,4 +107,4 @@ void run_in_background(uv_loop_s& loop, std::function<void()> work) {
       [](uv_work_t* request, int) { delete static_cast<Detached*>(request->data); });
 }
 
-}  // namespace natt::program
+}  // namespace natt::uv

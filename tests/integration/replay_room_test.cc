@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// A site that grows while its broker serves: the replay journal gets its larger file in the
+// thread pool, on a disk with room and on one without. The disk is a tmpfs of 16 MB in a mount
+// namespace of this program.
+#include <natt/uv/replay_guard.h>
+
+#include <sched.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <natt/uv/timer.h>
+
+#include "support/seeded_random.h"
+#include "uv_loop.h"
+
+using namespace natt;
+using std::chrono::milliseconds;
+
+namespace {
+
+const Identity kBroker{"hq", Role::kBroker, "b1"};
+
+// Once in this program, before any other thread is there that would stay in the old namespace.
+std::filesystem::path small_disk() {
+  static const std::filesystem::path disk = [] {
+    std::string folder = (std::filesystem::temp_directory_path() / "natt-room-XXXXXX").string();
+    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    const auto uid = std::to_string(::getuid());
+    const auto gid = std::to_string(::getgid());
+    if (::unshare(CLONE_NEWNS) != 0) {
+      REQUIRE(::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
+      std::ofstream("/proc/self/setgroups") << "deny";
+      std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
+      std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
+    }
+    REQUIRE(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+    REQUIRE(::mount("none", folder.c_str(), "tmpfs", 0, "size=16m,mode=0700") == 0);
+    return std::filesystem::path(folder);
+  }();
+  return disk;
+}
+
+Roster roster_of(std::size_t clients) {
+  Roster roster;
+  roster.devices.push_back({.identity = kBroker});
+  for (std::size_t i = 0; i < clients; ++i) {
+    roster.devices.push_back({.identity = {"hq", Role::kClient, "c" + std::to_string(i)}});
+  }
+  return roster;
+}
+
+struct GuardedSite {
+  std::filesystem::path disk = small_disk();
+  test::UvLoop loop;
+  test::SeededRandom random{test::test_seed()};
+  std::vector<std::string> lines;
+  std::unique_ptr<uv::ReplayGuard> guard;
+  std::optional<spa::VerifierOptions> briefed;
+  double longest_ms = 0;
+
+  explicit GuardedSite(bool with_room = true) {
+    for (const auto& entry : std::filesystem::directory_iterator(disk)) std::filesystem::remove_all(entry);
+    if (!with_room) fill_disk(15);
+    open();
+  }
+  ~GuardedSite() { guard.reset(); }
+  void open() {
+    guard.reset();
+    guard = std::move(*uv::ReplayGuard::open({.journal = disk / "replay-hq.journal",
+                                              .identity = kBroker,
+                                              .keys_made = std::nullopt,
+                                              .log = {log, this},
+                                              .loop = &loop.get(),
+                                              .retry = milliseconds(100)},
+                                             roster_of(3), random));
+    briefed.emplace();
+    guard->brief(*briefed, uv::now());
+  }
+  void fill_disk(int megabytes) {
+    std::ofstream out(disk / "filler", std::ios::binary);
+    const std::string piece(1 << 20, 'x');
+    for (int i = 0; i < megabytes; ++i) out << piece;
+  }
+  void empty_disk() { std::filesystem::remove(disk / "filler"); }
+
+  static void log(void* context, LogLevel, std::string_view line) {
+    static_cast<GuardedSite*>(context)->lines.emplace_back(line);
+  }
+  [[nodiscard]] std::size_t count(std::string_view event) const {
+    return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(),
+                                                  [event](const std::string& line) { return line.starts_with(event); }));
+  }
+  // As a broker does it.
+  bool serve_until(const std::function<bool()>& done, std::uint64_t limit = 5000) {
+    const Instant end = uv::now() + milliseconds(limit);
+    while (!done() && uv::now() < end) {
+      loop.run_turns(1);
+      guard->handle_timeout(uv::now());
+      if (!guard->has_work()) ::usleep(1000);
+    }
+    return done();
+  }
+  [[nodiscard]] spa::ReplayStatus status() const { return guard->status().value(); }
+  // One more; the journal is what the verifier was told to ask.
+  bool accept() {
+    spa::ReplayRecord record{spa::Slot::of(uv::wall_now()), {}};
+    random.fill(record.opening);
+    return briefed->journal->append(record);
+  }
+};
+
+constexpr std::size_t kLeast = 49'152;
+
+}  // namespace
+
+TEST_CASE("replay room: a journal grows in the background while it takes records", "[uv][replay_room]") {
+  GuardedSite site;
+  REQUIRE(site.status().records_per_slot == kLeast);
+  for (int i = 0; i < 40'000; ++i) REQUIRE(site.accept());
+  site.guard->make_room(roster_of(20'000));
+  int taken = 40'000;
+  CHECK(site.serve_until([&] {
+    taken += site.accept() ? 1 : 0;
+    return site.count("natt.spa.journal_grown") == 1;
+  }));
+  CHECK(site.status().records_per_slot == 186'144);
+  CHECK(site.status().no_room.empty());
+  CHECK(site.status().refused == 0);
+  // The old file goes in the background, too.
+  REQUIRE(site.serve_until([&] { return std::filesystem::space(site.disk).free > 4'000'000; }));
+  site.open();
+  CHECK(site.status().state == spa::ReplayState::kComplete);
+  CHECK_FALSE(site.status().records_per_slot < static_cast<std::size_t>(taken));
+}
+
+TEST_CASE("replay room: a full disk refuses knocks beyond the old room, says so once, and is tried again",
+          "[uv][replay_room]") {
+  GuardedSite site;
+  site.fill_disk(10);
+  site.guard->make_room(roster_of(20'000));
+  REQUIRE(site.serve_until([&] { return !site.status().no_room.empty(); }));
+  CHECK(site.status().no_room.find("no room for it") != std::string::npos);
+  // Several tries later.
+  CHECK_FALSE(site.serve_until([&] { return site.count("natt.spa.journal_grown") != 0; }, 500));
+  CHECK(site.count("natt.spa.journal_small") == 1);
+  while (site.status().refused == 0) static_cast<void>(site.accept());
+  CHECK(site.status().appended == kLeast);
+  CHECK_FALSE(site.accept());
+
+  site.empty_disk();
+  CHECK(site.serve_until([&] { return site.status().no_room.empty(); }));
+  CHECK(site.count("natt.spa.journal_grown") == 1);
+  CHECK(site.accept());
+}
+
+TEST_CASE("replay room: a broker that started on a full disk journals as soon as there is space", "[uv][replay_room]") {
+  GuardedSite site(false);
+  REQUIRE(site.status().state == spa::ReplayState::kUnavailable);
+  CHECK(site.accept());
+  CHECK(site.status().appended == 0);
+  site.empty_disk();
+  CHECK(site.serve_until([&] { return site.status().state != spa::ReplayState::kUnavailable; }));
+  CHECK(site.accept());
+  CHECK(site.status().appended == 1);
+  site.open();
+  CHECK(site.status().state == spa::ReplayState::kComplete);
+  // What was accepted before it stands nowhere: nothing of then is taken again.
+  CHECK(site.status().accept_from > uv::now() + std::chrono::seconds(50));
+}
+
+TEST_CASE("replay room: a guard that goes while its file is being made waits for it", "[uv][replay_room]") {
+  GuardedSite site;
+  site.guard->make_room(roster_of(20'000));
+  site.guard.reset();
+  site.loop.run_turns();
+  CHECK(std::filesystem::file_size(site.disk / "replay-hq.journal") < 3'000'000);
+}

@@ -24,7 +24,7 @@ build_packages=(
 # From bookworm-backports on Debian 12; later releases have them in main.
 backports_packages=(android-libboringssl-dev libnghttp3-dev libcatch2-dev catch2)
 test_packages=(clang-format libclang-rt-14-dev lld llvm git coturn tshark jq openssl iputils-ping
-  nmap fwknop-server fwknop-client iptables bind9-dnsutils python3-numpy spin python3-prometheus-client)
+  nmap fwknop-server fwknop-client iptables bind9-dnsutils python3-numpy spin python3-prometheus-client faketime)
 
 say() { printf 'natt: %s\n' "$*"; }
 fail() { printf 'natt: %s\n' "$*" >&2; exit 1; }

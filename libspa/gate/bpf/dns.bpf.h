@@ -185,8 +185,8 @@ static __always_inline enum gate_verdict gate_dns_knock(const struct __sk_buff *
                                                         __u32 size, __u64 *q) {
   if (size > 512 || !gate_is_query_head(q)) return GATE_NO_SHAPE;
   gate_frame_from_text(q);
-  struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, q, GATE_TR_DNS, GATE_KNOCK, &hint, q + 8);
+  __u32 place;
+  const enum gate_verdict verdict = gate_check_frame(config, q, GATE_TR_DNS, GATE_KNOCK, &place, q + 8);
   if (verdict != GATE_KNOCK) return verdict;
   const __u64 tag = q[7];
   if (!gate_is_exact_query(skb, config, size, q)) return GATE_NO_SHAPE;

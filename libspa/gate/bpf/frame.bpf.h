@@ -81,8 +81,10 @@ static __always_inline __u64 gate_masked_of(const __u64 *w) {
   return (w[1] >> 32) | (w[2] << 32);
 }
 
-/* What the first verifier knows: nearly all have one. Without a call, unless other hints are in the way. */
-static __always_inline struct gate_hint *gate_find_first(const struct gate_config *config, const __u64 *w,
+/* What the first verifier knows: nearly all have one. Without a call, unless other hints are in the way. The place,
+ * plus 1, and no pointer: where a value is a pointer on one way and nothing on the other, a processor may guess wrong and
+ * use the nothing, which verifiers before Linux 6.17 do not forgive without CAP_PERFMON. */
+static __always_inline __u32 gate_find_first(const struct gate_config *config, const __u64 *w,
                                                          __u32 *key) {
   *key = 0;
   const struct gate_sip_key *mask = bpf_map_lookup_elem(&gate_masks, key);
@@ -93,39 +95,37 @@ static __always_inline struct gate_hint *gate_find_first(const struct gate_confi
   const __u32 home = (__u32)GATE_LE64(hint);
   if (!gate_may_know(config, home, key)) return 0;
   *key = home & config->hint_mask;
-  struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, key);
+  const struct gate_hint *place = bpf_map_lookup_elem(&gate_hints, key);
   if (!place || place->hint == 0) return 0;
-  if (place->hint == hint) return place;
-  __u32 found = gate_search(hint, home + 1, config->hint_mask);
-  if (!found--) return 0;
-  *key = found;
-  return bpf_map_lookup_elem(&gate_hints, key);
+  if (place->hint == hint) return (home & config->hint_mask) + 1;
+  return gate_search(hint, home + 1, config->hint_mask);
 }
 
-/* The record of the hint, if one of the verifiers knows it. */
-static __always_inline struct gate_hint *gate_find_hint(const struct gate_config *config, const __u64 *w, __u32 *key) {
+/* The place, plus 1, of the frame's hint, if one of the verifiers knows it. */
+static __always_inline __u32 gate_find_hint(const struct gate_config *config, const __u64 *w, __u32 *key) {
   if (config->verifiers == 0) return 0;
-  struct gate_hint *first = gate_find_first(config, w, key);
+  const __u32 first = gate_find_first(config, w, key);
   const __u32 verifiers = config->verifiers;
   if (first || verifiers == 1) return first;
   const __u64 last = GATE_LAST_WORD(12, w[1] & 0xffffffff);
-  __u32 place = gate_place_of_others(verifiers, w[0], last, gate_masked_of(w));
-  if (!place--) return 0;
-  *key = place;
-  return bpf_map_lookup_elem(&gate_hints, key);
+  return gate_place_of_others(verifiers, w[0], last, gate_masked_of(w));
 }
 
-/* `good` when hint and P are right; the hint's record in `hint`. `key` is a place on the stack that was loaded to and is
+/* `good` when hint and P are right; where the hint's record is in `place`. `key` is a place on the stack that was loaded to and is
  * not needed any more. While not all hints fit, an unknown one says nothing:
  * then datagrams pass to user space, which knows; a SYN does not, or the kernel would answer strangers. */
 static __always_inline enum gate_verdict gate_check_frame(const struct gate_config *config, const __u64 *w,
                                                           enum gate_transport transport, enum gate_verdict good,
-                                                          struct gate_hint **hint, __u64 *key) {
+                                                          __u32 *place, __u64 *key) {
   /* Its second half: a store to the first one is one of a register, which has a fence again when it is written over. */
-  *hint = gate_find_hint(config, w, (__u32 *)key + 1);
-  if (!*hint)
+  __u32 *const index = (__u32 *)key + 1;
+  const __u32 found = gate_find_hint(config, w, index);
+  *place = found - 1;
+  if (!found)
     return transport != GATE_TR_TCP && config->flags & GATE_FLAG_INCOMPLETE ? GATE_UNCHECKED : GATE_UNKNOWN_HINT;
-  if (gate_siphash_frame(&(*hint)->prefilter, w, transport) != w[7]) return GATE_BAD_PREFILTER;
+  *index = found - 1;
+  const struct gate_hint *hint = bpf_map_lookup_elem(&gate_hints, index);
+  if (!hint || gate_siphash_frame(&hint->prefilter, w, transport) != w[7]) return GATE_BAD_PREFILTER;
   return good;
 }
 

@@ -14,6 +14,7 @@ static __noinline int gate_source_of(const struct __sk_buff *skb, struct gate_en
   __u16 port = 0;
   from->ip.high = 0;
   from->ip.low = 0;
+  from->port = 0;
   if (bpf_skb_load_bytes(skb, 0, &port, 2)) return -1;
   from->port = port;
   if (skb->protocol == bpf_htons(ETH_P_IPV6)) return (int)bpf_skb_load_bytes_relative(skb, 8, &from->ip, 16, BPF_HDR_START_NET);

@@ -31,11 +31,11 @@ static __always_inline int gate_same_endpoint(const struct gate_endpoint *a, con
 /* The first (IP, port) that shows this P owns it. A copy from elsewhere charges nobody; a P that
  * nobody owns charges its device first, or a member could flush the owners with P after P. */
 static __always_inline enum gate_verdict gate_claim(__u64 tag, const struct gate_endpoint *from,
-                                                    const struct gate_config *config, struct gate_hint *hint,
-                                                    __u64 now) {
+                                                    const struct gate_config *config, __u32 place, __u64 now) {
   const struct gate_endpoint *owner = bpf_map_lookup_elem(&gate_owners, &tag);
   if (owner && !gate_same_endpoint(owner, from)) return GATE_COPY;
-  if (!gate_within_budget(config, hint, now)) return GATE_SYN_BUDGET;
+  struct gate_hint *hint = bpf_map_lookup_elem(&gate_hints, &place);
+  if (!hint || !gate_within_budget(config, hint, now)) return GATE_SYN_BUDGET;
   if (owner || bpf_map_update_elem(&gate_owners, &tag, from, BPF_NOEXIST) == 0) return GATE_SYN;
   owner = bpf_map_lookup_elem(&gate_owners, &tag);
   return owner && gate_same_endpoint(owner, from) ? GATE_SYN : GATE_COPY;
@@ -54,9 +54,9 @@ static __always_inline enum gate_verdict gate_syn_hello(const struct __sk_buff *
   if (octets[5] != 1 || octets[6] || ((__u32)octets[7] << 8 | octets[8]) != length - 4) return GATE_BARE_SYN;
   if (octets[9] != 3 || octets[10] != 3 || octets[43] != 32) return GATE_BARE_SYN;
   gate_hello_to_host(frame);
-  struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TCP, GATE_SYN, &hint, frame - 1);
-  return verdict == GATE_SYN ? gate_claim(frame[7], from, config, hint, now) : verdict;
+  __u32 place;
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TCP, GATE_SYN, &place, frame - 1);
+  return verdict == GATE_SYN ? gate_claim(frame[7], from, config, place, now) : verdict;
 }
 
 static __always_inline int gate_takes_source(const struct gate_endpoint *from, __u64 now) {

@@ -63,10 +63,10 @@ static __always_inline int gate_is_dtls_hello(__u32 size, const struct gate_head
 static __always_inline enum gate_verdict gate_dtls_knock(const struct gate_config *config, __u32 size,
                                                          struct gate_head *head) {
   __u64 *frame = head->q + GATE_FRAME_AT;
-  struct gate_hint *hint;
+  __u32 place;
   if (!gate_is_dtls_hello(size, head)) return GATE_NO_SHAPE;
   gate_hello_to_host(frame);
-  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_UDP, GATE_KNOCK, &hint, frame - 1);
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_UDP, GATE_KNOCK, &place, frame - 1);
   return verdict == GATE_KNOCK && gate_count_copy(frame[7], GATE_TR_UDP) ? GATE_COPY : verdict;
 }
 
@@ -157,9 +157,10 @@ static __noinline int gate_is_own_id(const struct __sk_buff *skb, const struct g
 
 /* Retransmissions of an Initial carry its token again: some pass from one source. User space tells copies. Under the
  * device's key, or a thief could choose an address that counts as the client's. */
-static __always_inline __u32 gate_count_initial(const struct __sk_buff *skb, const struct gate_hint *hint, __u64 tag) {
+static __always_inline __u32 gate_count_initial(const struct __sk_buff *skb, __u32 place, __u64 tag) {
   struct gate_endpoint from;
-  if (gate_source_of(skb, &from)) return 0;
+  const struct gate_hint *hint = bpf_map_lookup_elem(&gate_hints, &place);
+  if (!hint || gate_source_of(skb, &from)) return 0;
   const __u64 last = GATE_LAST_WORD(18, from.port);
   const __u64 half = gate_siphash_one(hint->prefilter.k0, hint->prefilter.k1, from.ip.high ^ last);
   return gate_count_copy(tag, gate_siphash_one(hint->prefilter.k0, hint->prefilter.k1, from.ip.low ^ half));
@@ -202,11 +203,11 @@ static __always_inline enum gate_verdict gate_initial(const struct __sk_buff *sk
   if (gate_load(skb, at, (__u8 *)frame - 2, 2 + 64 + 8)) return GATE_FOREIGN_ID;
   if (((const __u8 *)frame)[-2] != 0x40 || ((const __u8 *)frame)[-1] != 0x40) return GATE_FOREIGN_ID;
   gate_words_to_host(frame);
-  struct gate_hint *hint;
-  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TOKEN, GATE_INITIAL, &hint, frame - 1);
+  __u32 place;
+  const enum gate_verdict verdict = gate_check_frame(config, frame, GATE_TR_TOKEN, GATE_INITIAL, &place, frame - 1);
   if (verdict != GATE_INITIAL) return verdict;
   if (!gate_fits(bpf_be64_to_cpu(frame[8]), size - (at + 66))) return GATE_FOREIGN_ID;
-  return gate_count_initial(skb, hint, frame[7]) < GATE_MAX_INITIALS ? GATE_INITIAL : GATE_COPY;
+  return gate_count_initial(skb, place, frame[7]) < GATE_MAX_INITIALS ? GATE_INITIAL : GATE_COPY;
 }
 
 static __always_inline enum gate_verdict gate_quic(const struct __sk_buff *skb, const struct gate_config *config,

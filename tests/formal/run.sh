@@ -119,12 +119,18 @@ fi
 wanted=" ${*:-hiding liveness renewal replay revocation} "
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+
+selected() {
+  local expected model defines
+  cases | while read -r expected model defines; do
+    if [[ $wanted == *" $model "* ]]; then echo "$expected $model $defines"; fi
+  done
+}
+
 # shellcheck disable=SC2016  # The inner shell expands.
-cases | while read -r expected model defines; do
-  [[ $wanted == *" $model "* ]] && echo "$expected $model $defines"
-done | xargs -P "$jobs" -I{} bash -c 'check $1' check {} | tee "$log"
+selected | xargs -P "$jobs" -I{} bash -c 'check $1' check {} | tee "$log"
 
 passed=$(grep -c ' ok$' "$log" || true)
-all=$(cases | while read -r _ model _; do [[ $wanted == *" $model "* ]] && echo "$model"; done | wc -l)
+all=$(selected | wc -l)
 printf '%d passed, %d failed\n' "$passed" "$((all - passed))"
 [[ $all -gt 0 && $passed -eq $all ]]

@@ -40,9 +40,8 @@ void bench_growth(MappedJournalOptions options, const SystemHostClock& clock, Sy
   double elsewhere = 0;
   double longest = 0;
   std::unique_ptr<JournalRoom> room;
-  const double make = timed(elsewhere, [&] {
-    room = std::move(*JournalRoom::make(options.path, journal->wanted_room(kRecords).value()));
-  });
+  const double make = timed(
+      elsewhere, [&] { room = std::move(*JournalRoom::make(options.path, journal->wanted_room(kRecords).value())); });
   timed(longest, [&] { journal->begin_move(std::move(room)); });
   std::size_t pieces = 0;
   for (MovePiece piece = MovePiece::kMore; piece == MovePiece::kMore; ++pieces) {

@@ -197,8 +197,9 @@ Result<void> JournalFile::prepare(std::size_t size) {
   // The umask can only have taken bits away; give exactly 0600.
   if (::fchmod(fd_.get(), 0600) != 0) return io_error(temporary_, "cannot be made private", errno);
   if (!overwrites_in_place(fd_.get())) {
-    return fail(Errc::kUnavailable, path_.string() + ": its file system may refuse a store later; put [state] dir on "
-                                                     "ext4, xfs or tmpfs");
+    return fail(Errc::kUnavailable, path_.string() +
+                                        ": its file system may refuse a store later; put [state] dir on "
+                                        "ext4, xfs or tmpfs");
   }
   const int reserved = ::posix_fallocate(fd_.get(), 0, static_cast<off_t>(size));
   if (reserved != 0) return io_error(temporary_, "no room for it", reserved);

@@ -322,7 +322,7 @@ class KeyRenewal(unittest.TestCase):
         old_client = self.site / "old-client.toml"
         shutil.copy(self.site / "client-alice.toml", old_client)
 
-        # Alice comes with a new tunnel again and again, before the renewal, with its file taken, and with its roster out.
+        # Alice comes with a new tunnel again and again, before the renewal, with its file taken, with its roster out.
         failures, stages = [], {"before": 0, "file": 0, "roster": 0}
         stage, wanted = "before", True
 
@@ -354,7 +354,7 @@ class KeyRenewal(unittest.TestCase):
         self.assertNotIn("natt.signal.lost", self.gateway.log())
         self.assertEqual(self.gateway.process.pid, pid)
 
-        # Bob's tunnel is the one from before: he has not used the new pair, so the old one stays, for Alice's old file too.
+        # Bob's tunnel is the one from before: he has not used the new pair, so the old one stays, for Alice's old file.
         self.assertNotIn("own_key_retired", self.gateway.log())
         self.assertIn("1 of 2 clients of site hq have used this gateway's newest SPA key", self.gateway.health())
         self.broker.stop()  # from whom she would learn the new key
@@ -463,7 +463,7 @@ class KeyRenewal(unittest.TestCase):
         for program, held in ((self.broker, first), (self.gateway, good)):
             for octets in (bytes(forged), good[:-100]):
                 self.put_roster(program, octets)
-                until(lambda p=program: "a roster of site hq was refused, the one before is in force: " in p.health(), 5,
+                until(lambda p=program: "a roster of site hq was refused, the one before is" in p.health(), 5,
                       f"{program.kind} says that it refused one")
                 self.put_roster(program, held)
                 until(lambda p=program: "a roster of site hq was" not in p.health(), 5, f"{program.kind} took one")

@@ -91,8 +91,8 @@ struct GuardedSite {
     static_cast<GuardedSite*>(context)->lines.emplace_back(line);
   }
   [[nodiscard]] std::size_t count(std::string_view event) const {
-    return static_cast<std::size_t>(std::count_if(lines.begin(), lines.end(),
-                                                  [event](const std::string& line) { return line.starts_with(event); }));
+    return static_cast<std::size_t>(std::count_if(
+        lines.begin(), lines.end(), [event](const std::string& line) { return line.starts_with(event); }));
   }
   // As a broker does it.
   bool serve_until(const std::function<bool()>& done, std::uint64_t limit = 5000) {

@@ -59,8 +59,8 @@ class OwnKeys {
   spa::Verifier& verifier_;
   RosterLoader& loader_;
   LogSink log_;
-  std::vector<spa::PublicKey> held_;    // newest first
-  std::vector<SpaPublicKey> listed_;    // by the roster for this verifier
+  std::vector<spa::PublicKey> held_;  // newest first
+  std::vector<SpaPublicKey> listed_;  // by the roster for this verifier
 };
 
 }  // namespace natt

@@ -75,8 +75,8 @@ std::optional<std::uint16_t> OwnKeys::missing_in(const Roster& roster) const {
   const RosterDevice* self = roster.find(self_);
   if (self == nullptr || self->spa_keys.empty()) return std::nullopt;
   const SpaPublicKey& newest = self->spa_keys.back();
-  const bool held = std::any_of(held_.begin(), held_.end(),
-                                [&newest](const spa::PublicKey& own) { return own.bytes == newest.key; });
+  const bool held =
+      std::any_of(held_.begin(), held_.end(), [&newest](const spa::PublicKey& own) { return own.bytes == newest.key; });
   return held ? std::nullopt : std::optional(newest.generation);
 }
 

@@ -11,8 +11,7 @@ namespace {
 
 std::size_t records_for(const Roster& roster) {
   const auto is_client = [](const RosterDevice& device) { return device.identity.role == Role::kClient; };
-  const auto clients =
-      static_cast<std::size_t>(std::count_if(roster.devices.begin(), roster.devices.end(), is_client));
+  const auto clients = static_cast<std::size_t>(std::count_if(roster.devices.begin(), roster.devices.end(), is_client));
   return spa::MappedJournal::records_for(clients, roster.devices.size() - clients);
 }
 

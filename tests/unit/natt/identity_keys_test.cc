@@ -343,7 +343,7 @@ TEST_CASE("roster store: a roster that was prepared before another was accepted 
   }
 }
 
-TEST_CASE("roster store: what was refused is remembered until a roster is taken, an older one as such", "[natt][keys]") {
+TEST_CASE("roster store: what was refused is remembered until one is taken, an older one as such", "[natt][keys]") {
   LoadingSite site;
   site.list(kAlice, {1});
   site.take();
@@ -461,7 +461,7 @@ TEST_CASE("own keys: a file that holds nothing but a retired pair is served", "[
   CHECK(OwnKeys::without_retired(kBroker, site.only_older(), retired).size() == 1);
 }
 
-TEST_CASE("own keys: the older pair goes with the roster that lists the newer alone, and not with one that lists neither",
+TEST_CASE("own keys: the older pair goes with a roster that lists the newer alone, not with one that lists neither",
           "[natt][keys]") {
   OwnRenewal site;
   REQUIRE(site.own->set(site.both()));

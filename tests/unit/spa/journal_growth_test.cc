@@ -174,7 +174,7 @@ TEST_CASE("spa journal growth: a run that began without a file gets one, and the
   // No space: the file may not grow beyond what the limit says.
   struct rlimit before {};
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const struct rlimit none{1024, before.rlim_max};
+  const struct rlimit none { 1024, before.rlim_max };
   std::signal(SIGXFSZ, SIG_IGN);
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
   const ReplayState state = site.start();

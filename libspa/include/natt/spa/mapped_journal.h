@@ -145,7 +145,8 @@ class MappedJournal final : public ReplayJournal {
   // From begin_move() to end_move().
   [[nodiscard]] JournalRoom& room();
   [[nodiscard]] bool is_moving() const { return next_ != nullptr; }
-  // Takes the new file, or stays with the old one when it was not published. Returns the other: null when there is none.
+  // Takes the new file, or stays with the old one when it was not published. Returns the other: null when there is
+  // none.
   [[nodiscard]] std::unique_ptr<JournalRoom> end_move(const Result<void>& published);
   // For end_move() after MovePiece::kFailed.
   [[nodiscard]] Error damage() const;
@@ -175,10 +176,10 @@ class MappedJournal final : public ReplayJournal {
   // What stands in the folder of the lock is gone after a restart of the host.
   bool is_volatile_ = false;
   std::unique_ptr<Former> former_;
-  std::unique_ptr<File> file_;  // null: unavailable
-  std::unique_ptr<File> next_;  // null: no move
+  std::unique_ptr<File> file_;         // null: unavailable
+  std::unique_ptr<File> next_;         // null: no move
   std::unique_ptr<JournalMove> move_;  // null: none, or level
-  bool may_come_ = false;  // without a file: one can be made when there is space again
+  bool may_come_ = false;              // without a file: one can be made when there is space again
   WallTime last_beat_{};
   ReplayStatus status_;
 };

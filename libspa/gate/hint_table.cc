@@ -53,7 +53,9 @@ void set_contents(gate_hint& place, const gate_hint& contents) {
 
 }  // namespace
 
-std::size_t HintTable::places_for(std::size_t hints) { return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 3)); }
+std::size_t HintTable::places_for(std::size_t hints) {
+  return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 3));
+}
 
 Result<std::unique_ptr<HintTable>> HintTable::open(int hints, int filter, std::size_t places) {
   const std::size_t words = places * GATE_FILTER_BITS_PER_PLACE / 64;

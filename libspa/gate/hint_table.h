@@ -47,8 +47,8 @@ class HintTable {
   // Retired hints that one flush removes: some ten microseconds.
   static constexpr std::size_t kPiece = 1024;
   // Places for so many hints: at most three quarters are used, so that searches stay short. A
-  // power of two, and no more than that: a packet that names a device waits for its line of memory and for where that is,
-  // a hundred nanoseconds longer in 64 MB than in 16 MB.
+  // power of two, and no more than that: a packet that names a device waits for its line of memory and for where that
+  // is, a hundred nanoseconds longer in 64 MB than in 16 MB.
   [[nodiscard]] static std::size_t places_for(std::size_t hints);
 
   // Maps the arrays gate_hints, which has so many places, and gate_filter.

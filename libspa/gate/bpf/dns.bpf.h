@@ -37,11 +37,13 @@ static __always_inline __u64 gate_base32(__u64 text) {
 #define GATE_GROUP_1(q) GATE_TEXT(q, 3)
 #define GATE_GROUP_2(q) GATE_TEXT(q, 4)
 #define GATE_GROUP_3(q) \
-  ((GATE_TEXT(q, 5) & 0xffff000000000000ULL) | ((GATE_TEXT(q, 5) << 8) & 0x0000ffffffffff00ULL) | (GATE_TEXT(q, 6) >> 56))
+  ((GATE_TEXT(q, 5) & 0xffff000000000000ULL) | ((GATE_TEXT(q, 5) << 8) & 0x0000ffffffffff00ULL) | \
+   (GATE_TEXT(q, 6) >> 56))
 #define GATE_GROUP_4(q) ((GATE_TEXT(q, 6) << 8) | (GATE_TEXT(q, 7) >> 56))
 #define GATE_GROUP_5(q) ((GATE_TEXT(q, 7) << 8) | (GATE_TEXT(q, 8) >> 56))
 #define GATE_GROUP_6(q) \
-  (((GATE_TEXT(q, 8) << 8) & 0xffffffff00000000ULL) | ((GATE_TEXT(q, 8) << 16) & 0xffff0000ULL) | (GATE_TEXT(q, 9) >> 48))
+  (((GATE_TEXT(q, 8) << 8) & 0xffffffff00000000ULL) | ((GATE_TEXT(q, 8) << 16) & 0xffff0000ULL) | \
+   (GATE_TEXT(q, 9) >> 48))
 #define GATE_GROUP_7(q) ((GATE_TEXT(q, 9) << 16) | (GATE_TEXT(q, 10) >> 48))
 #define GATE_GROUP_8(q) ((GATE_TEXT(q, 10) << 16) | (GATE_TEXT(q, 11) >> 48))
 #define GATE_GROUP_9(q) ((GATE_TEXT(q, 11) << 16) | ((GATE_TEXT(q, 12) >> 40) & 0xffff))
@@ -176,7 +178,8 @@ static __noinline int gate_is_exact_query(const struct __sk_buff *skb, const str
 /* One question and one additional record, a first label of 26; RD, AD and CD are free. */
 static __always_inline int gate_is_query_head(const __u64 *q) {
   const __u8 *octets = (const __u8 *)q + GATE_QUERY_AT;
-  return !(octets[2] & 0xfe) && !(octets[3] & 0xcf) && octets[4] == 0 && q[1] == bpf_cpu_to_be64(0x010000000000011aULL) &&
+  return !(octets[2] & 0xfe) && !(octets[3] & 0xcf) && octets[4] == 0 &&
+         q[1] == bpf_cpu_to_be64(0x010000000000011aULL) &&
          octets[39] == 26 && octets[66] == 26 && octets[93] == 25;
 }
 

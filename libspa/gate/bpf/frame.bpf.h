@@ -82,8 +82,8 @@ static __always_inline __u64 gate_masked_of(const __u64 *w) {
 }
 
 /* What the first verifier knows: nearly all have one. Without a call, unless other hints are in the way. The place,
- * plus 1, and no pointer: where a value is a pointer on one way and nothing on the other, a processor may guess wrong and
- * use the nothing, which verifiers before Linux 6.17 do not forgive without CAP_PERFMON. */
+ * plus 1, and no pointer: where a value is a pointer on one way and nothing on the other, a processor may guess wrong
+ * and use the nothing, which verifiers before Linux 6.17 do not forgive without CAP_PERFMON. */
 static __always_inline __u32 gate_find_first(const struct gate_config *config, const __u64 *w,
                                                          __u32 *key) {
   *key = 0;
@@ -111,9 +111,9 @@ static __always_inline __u32 gate_find_hint(const struct gate_config *config, co
   return gate_place_of_others(verifiers, w[0], last, gate_masked_of(w));
 }
 
-/* `good` when hint and P are right; where the hint's record is in `place`. `key` is a place on the stack that was loaded to and is
- * not needed any more. While not all hints fit, an unknown one says nothing:
- * then datagrams pass to user space, which knows; a SYN does not, or the kernel would answer strangers. */
+/* `good` when hint and P are right; where the hint's record is in `place`. `key` is a place on the stack that was loaded
+ * to and is not needed any more. While not all hints fit, an unknown one says nothing: then datagrams pass to user
+ * space, which knows; a SYN does not, or the kernel would answer strangers. */
 static __always_inline enum gate_verdict gate_check_frame(const struct gate_config *config, const __u64 *w,
                                                           enum gate_transport transport, enum gate_verdict good,
                                                           __u32 *place, __u64 *key) {

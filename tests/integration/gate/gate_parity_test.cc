@@ -206,10 +206,13 @@ TEST_CASE("kernel gate: an Initial's length does not go beyond the datagram, in 
   for (std::size_t form = 0; form < 4; ++form) {
     const std::size_t octets = std::size_t{1} << form;
     const std::uint64_t rest = 1200 - kLengthAt - octets;
-    for (const std::uint64_t length : {std::uint64_t{0}, rest - 1, rest, rest + 1, std::uint64_t{1} << (octets * 8 - 3)}) {
+    const std::uint64_t large = std::uint64_t{1} << (octets * 8 - 3);
+    for (const std::uint64_t length : {std::uint64_t{0}, rest - 1, rest, rest + 1, large}) {
       ByteBuffer packet = site.initial();
       const std::uint64_t number = (length | std::uint64_t{form} << (octets * 8 - 2)) << (64 - octets * 8);
-      for (std::size_t i = 0; i < octets; ++i) packet[kLengthAt + i] = static_cast<std::uint8_t>(number >> (56 - 8 * i));
+      for (std::size_t i = 0; i < octets; ++i) {
+        packet[kLengthAt + i] = static_cast<std::uint8_t>(number >> (56 - 8 * i));
+      }
       CAPTURE(form, length);
       CHECK(passes(udp.verdict(packet)) == parse_quic_initial(packet).has_value());
     }

@@ -238,6 +238,7 @@ def broker_clock(results, cases, lab):
     """An hour either way while it serves, and back: who is there stays, and who comes meets the clock that is."""
     site = OldSite(lab, made=-2 * DAY)
     site.start_broker()
+    site.wait_for_service()
     site.start_device("alice", 0)
     cases.first_try(site, "broker_clock_right")
     for case, hours in (("behind", -1), ("ahead", 1)):

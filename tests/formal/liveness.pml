@@ -20,15 +20,13 @@
  * Transitions      stand for
  *   arrive_frame   Verifier::Core::judge: admit_repeat before open, remember, KnockMeter::charge
  *   arrive_syn     gate_segment and gate_claim (libspa/gate/bpf/tcp.bpf.h): known flow, owner, budget, claim
- *   arrive_stun    StunServer::is_acceptable (libnatt/src/stun/stun_server.cc)
+ *   arrive_stun    StunServer::admit (libnatt/src/stun/stun_server.cc)
  *   second         token buckets; `flow_ends`: the ten seconds of a flow
  *
  * Broken on purpose, each has to fail: CHARGE_FIRST  the knock is charged before the nonce is looked up;
  * SYN_CHARGE_FIRST a SYN is charged before its P is known to have no other owner; FORGERY_CHARGED  a wrong P is charged
- * as a forged tag.
- *
- * STUN_CHARGE_FIRST is libnatt/src/stun/stun_server.cc as it stands: the token is taken before the nonce is looked up.
- * It fails, and is asserted to: ten copies a second of one request, from anywhere, and its owner gets no answer.
+ * as a forged tag; STUN_CHARGE_FIRST  a STUN request is charged before its nonce is looked up: with ten copies a second of
+ * one request, from anywhere, its owner gets no answer.
  */
 
 #define RING 3

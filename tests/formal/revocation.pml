@@ -18,12 +18,9 @@
  *
  * Broken on purpose, each has to fail: CACHED_VERDICT  the verdict of an Initial is found before the hint is looked up;
  * KEEP_GRANT  UDP grants stay; KEEP_CHANNEL  channels stay; KEEP_STUN  credentials stay; KEEP_RELAY  grants that the
- * relay has sealed go on.
- *
- * What does not hold in the code as it is, and is asserted to fail:
- *   HELD          a hello that waits for its knock (up to 3 s) is not dropped: when the mode is changed to `tcp`
- *                 meanwhile it is admitted and gets the first flight. (Its certificate is refused then.)
- *   SOURCE        the kernel goes on letting SYNs of the address through, at tcp_visibility ip, up to 10 s: a SYN-ACK.
+ * relay has sealed go on; KEEP_HELD  a hello that waits for its knock (up to 3 s) is not dropped, so that a change of the
+ * mode to `tcp` meanwhile admits it; KEEP_SOURCE  the kernel goes on letting SYNs of the address through, at
+ * tcp_visibility ip, for up to 10 s.
  */
 
 bool is_member = true;
@@ -49,10 +46,10 @@ inline revoke() {
 #ifndef KEEP_RELAY
     has_relay = false;
 #endif
-#ifndef SOURCE
+#ifndef KEEP_SOURCE
     has_source = false;
 #endif
-#ifndef HELD
+#ifndef KEEP_HELD
     is_held = false
 #endif
   }

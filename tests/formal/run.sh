@@ -38,7 +38,7 @@ holds liveness
 breaks liveness CHARGE_FIRST
 breaks liveness SYN_CHARGE_FIRST
 breaks liveness FORGERY_CHARGED
-known liveness STUN_CHARGE_FIRST
+breaks liveness STUN_CHARGE_FIRST
 holds renewal
 holds renewal ANY_ORDER
 breaks renewal RETIRE_AT_ONCE
@@ -70,8 +70,8 @@ breaks revocation KEEP_GRANT
 breaks revocation KEEP_CHANNEL
 breaks revocation KEEP_STUN
 breaks revocation KEEP_RELAY
-known revocation HELD
-known revocation SOURCE
+breaks revocation KEEP_HELD
+breaks revocation KEEP_SOURCE
 CASES
 }
 

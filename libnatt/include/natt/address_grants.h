@@ -18,6 +18,7 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include <natt/address.h>
 #include <natt/deadline_index.h>
@@ -67,8 +68,8 @@ class AddressGrants final : public KnockListener {
   // Where else the device holds a live grant: for the operator's eyes.
   [[nodiscard]] std::optional<IpAddress> other_source(Instant now, const spa::DeviceId& device,
                                                       const IpAddress& source) const;
-  // Revocation.
-  void remove_device(const spa::DeviceId& device);
+  // Revocation. Where the device had knocked from.
+  std::vector<IpAddress> remove_device(const spa::DeviceId& device);
 
   [[nodiscard]] std::size_t size() const { return grants_.size(); }
   [[nodiscard]] const AddressGrantsStats& stats() const { return stats_; }

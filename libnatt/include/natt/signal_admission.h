@@ -105,6 +105,8 @@ class SignalAdmission {
   void handle_knock(Instant now, const spa::DeviceId& device, const IpAddress& source);
   // The mode has changed; what waits for a knock that is no longer wanted is admitted.
   void set_wants_knock(Instant now, bool wants_knock);
+  // Revocation: what waits for a knock of the device is not admitted any more.
+  void remove_device(Instant now, const spa::DeviceId& device);
   // The peer is gone. No event follows.
   void handle_disconnected(ChannelId channel);
   void handle_timeout(Instant now);

@@ -107,6 +107,7 @@ class StunServer {
   struct Answered {
     std::uint32_t nonce;
     SocketAddress source;
+    std::uint32_t answers;
   };
   // What was answered in the last one to two kReplayWindows; the rate bounds its size.
   struct Entry {
@@ -134,7 +135,8 @@ class StunServer {
                                                 MutableBytes out);
   [[nodiscard]] bool take_token(Instant now, Entry& entry) const;
   [[nodiscard]] bool is_fresh(WallTime wall_now, const StunMessage& message) const;
-  [[nodiscard]] bool admit(Instant now, Entry& entry, std::uint32_t nonce, const SocketAddress& from) const;
+  [[nodiscard]] Answered* find_answered(Instant now, Entry& entry, std::uint32_t nonce) const;
+  [[nodiscard]] bool admit(Instant now, Entry& entry, std::uint32_t nonce, const SocketAddress& from);
   static void remember_source(Instant now, Entry& entry, const IpAddress& ip);
   [[nodiscard]] std::optional<SocketAddress> other_address(const SocketAddress& local) const;
   [[nodiscard]] std::optional<SocketAddress> answer_source(const StunMessage& message,

@@ -84,9 +84,14 @@ std::optional<IpAddress> AddressGrants::other_source(Instant now, const spa::Dev
   return std::nullopt;
 }
 
-void AddressGrants::remove_device(const spa::DeviceId& device) {
+std::vector<IpAddress> AddressGrants::remove_device(const spa::DeviceId& device) {
+  std::vector<IpAddress> sources;
   auto at = grants_.lower_bound({device, IpAddress{}});
-  while (at != grants_.end() && at->first.first == device) forget(at++);
+  while (at != grants_.end() && at->first.first == device) {
+    sources.push_back(at->first.second);
+    forget(at++);
+  }
+  return sources;
 }
 
 bool AddressGrants::expects(Instant now, const IpAddress& source) const {

@@ -47,6 +47,7 @@ struct SignalAdmission::Impl {
   void set_deadline(ChannelId id, Pending& pending, Instant deadline);
   void forget(PendingTable::iterator at);
   void forget_held(ChannelId id, const Pending& pending);
+  void drop_held(Instant now, ChannelId id, Pending& entry, std::string_view reason);
   void silence(Instant now, ChannelId id, Pending& pending, std::string_view reason);
   void read(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView bytes);
   void decide(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView rest);
@@ -119,6 +120,13 @@ void SignalAdmission::Impl::silence(Instant now, ChannelId id, Pending& entry, s
     options.log(LogLevel::kDebug,
                 fmt::format("natt.admission.silenced remote={} reason={}", entry.remote.to_string(), reason));
   }
+}
+
+void SignalAdmission::Impl::drop_held(Instant now, ChannelId id, Pending& entry, std::string_view reason) {
+  ++stats.rejected_knock;
+  forget_held(id, entry);
+  entry.held.reset();
+  silence(now, id, entry, reason);
 }
 
 void SignalAdmission::Impl::read(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView bytes) {
@@ -194,12 +202,9 @@ void SignalAdmission::Impl::handle_due(Instant now, ChannelId id) {
   const auto at = pending.find(id);
   Pending& entry = at->second;
   if (entry.held) {
-    ++stats.rejected_knock;
     events.push_back(KnockMissing{entry.held->admitted.identity, entry.remote,
                                   grants.other_source(now, entry.held->grant.device, entry.remote.ip)});
-    forget_held(id, entry);
-    entry.held.reset();
-    return silence(now, id, entry, "knock");
+    return drop_held(now, id, entry, "knock");
   }
   if (entry.reader) {
     ++stats.timed_out;
@@ -242,6 +247,14 @@ void SignalAdmission::set_wants_knock(Instant now, bool wants_knock) {
   std::vector<ChannelId> waiting;
   for (const auto& [whose, id] : impl_->held) waiting.push_back(id);
   if (!wants_knock) impl_->release_held(now, waiting);
+}
+
+void SignalAdmission::remove_device(Instant now, const spa::DeviceId& device) {
+  auto at = impl_->held.lower_bound({device, IpAddress{}});
+  while (at != impl_->held.end() && at->first.first == device) {
+    const ChannelId id = (at++)->second;
+    impl_->drop_held(now, id, impl_->pending.at(id), "revoked");
+  }
 }
 
 void SignalAdmission::handle_disconnected(ChannelId channel) {

@@ -12,6 +12,8 @@ namespace natt {
 namespace {
 
 constexpr std::size_t kMaxUsernameSize = 64;
+// RFC 8489 section 6.2.1: Rc, how often a client sends one request.
+constexpr std::uint32_t kMaxAnswers = 7;
 // RFC 5780 section 7.2: two flags in the last octet.
 constexpr std::uint32_t kChangeIp = 0x4;
 constexpr std::uint32_t kChangePort = 0x2;
@@ -109,15 +111,7 @@ bool StunServer::is_acceptable(Instant now, WallTime wall_now, const StunMessage
     ++stats_.dropped_stale;
     return false;
   }
-  if (!take_token(now, entry)) {
-    ++stats_.dropped_rate;
-    return false;
-  }
-  if (!admit(now, entry, transaction_nonce(message.transaction_id()), from)) {
-    ++stats_.dropped_replay;
-    return false;
-  }
-  return true;
+  return admit(now, entry, transaction_nonce(message.transaction_id()), from);
 }
 
 bool StunServer::is_fresh(WallTime wall_now, const StunMessage& message) const {
@@ -139,7 +133,7 @@ bool StunServer::take_token(Instant now, Entry& entry) const {
   return true;
 }
 
-bool StunServer::admit(Instant now, Entry& entry, std::uint32_t nonce, const SocketAddress& from) const {
+StunServer::Answered* StunServer::find_answered(Instant now, Entry& entry, std::uint32_t nonce) const {
   // A request dated `max_clock_difference` ahead stays fresh for twice as long.
   const Duration window = 2 * options_.max_clock_difference;
   if (now - entry.window_started >= window) {
@@ -148,11 +142,29 @@ bool StunServer::admit(Instant now, Entry& entry, std::uint32_t nonce, const Soc
     entry.answered.clear();
     entry.window_started = now;
   }
-  for (const auto* list : {&entry.answered, &entry.answered_before}) {
+  for (auto* list : {&entry.answered, &entry.answered_before}) {
     const auto known = std::find_if(list->begin(), list->end(), [&](const Answered& a) { return a.nonce == nonce; });
-    if (known != list->end()) return known->source == from;
+    if (known != list->end()) return &*known;
   }
-  entry.answered.push_back({nonce, from});
+  return nullptr;
+}
+
+// Only a request that was not seen before is charged: copies must not cost its owner its rate.
+bool StunServer::admit(Instant now, Entry& entry, std::uint32_t nonce, const SocketAddress& from) {
+  Answered* const known = find_answered(now, entry, nonce);
+  if (known != nullptr && known->source != from) {
+    ++stats_.dropped_replay;
+    return false;
+  }
+  if (known != nullptr ? known->answers >= kMaxAnswers : !take_token(now, entry)) {
+    ++stats_.dropped_rate;
+    return false;
+  }
+  if (known != nullptr) {
+    ++known->answers;
+  } else {
+    entry.answered.push_back({nonce, from, 1});
+  }
   return true;
 }
 

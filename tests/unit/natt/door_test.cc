@@ -163,7 +163,7 @@ TEST_CASE("grants: revoking a device takes every address of it", "[natt][door]")
   door.knock(kAlice, 1, door.home);
   door.knock(kAlice, 1, door.elsewhere);
   door.knock(kBob, 1, door.home);
-  door.grants.remove_device(spa::DeviceId::of(kAlice));
+  CHECK(door.grants.remove_device(spa::DeviceId::of(kAlice)) == std::vector{door.home.ip, door.elsewhere.ip});
   CHECK(door.grants.size() == 1);
   CHECK(door.connect(kAlice, 1, door.home) == Verdict::kMissing);
   CHECK(door.connect(kBob, 1, door.home) == Verdict::kGranted);

@@ -288,6 +288,20 @@ TEST_CASE("admission: a knock is no help to somebody without a hello", "[natt][s
   check_silent(world, neighbour);
 }
 
+TEST_CASE("admission: a hello that waits for its knock ends with its device", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  world.open(alice, *alice.client->first_flight(world.wall));
+
+  world.admission->remove_device(world.now, spa::DeviceId::of(alice.identity));
+  world.admission->set_wants_knock(world.now, false);
+  world.run();
+
+  check_silent(world, alice.channel);
+  world.advance(91s);
+  CHECK(world.refused.contains(alice.channel));
+}
+
 TEST_CASE("admission: changing the mode to tcp admits what waits for a knock", "[natt][signal][door]") {
   UdpTcpWorld world;
   for (const char* name : {"bob", "carol"}) static_cast<void>(world.pki().device(Role::kClient, name));

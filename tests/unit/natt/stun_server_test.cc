@@ -209,6 +209,25 @@ TEST_CASE("stun server: ten requests a second for each credential", "[natt][stun
   CHECK(answered == 5);
 }
 
+TEST_CASE("stun server: copies of a request do not use up its owner's rate", "[natt][stun]") {
+  StunPair pair;
+  const ByteBuffer captured = pair.request();
+  REQUIRE(pair.ask(captured));
+  const SocketAddress thief = *SocketAddress::parse("203.0.113.99:4444");
+
+  for (int second = 0; second < 10; ++second) {
+    for (int i = 0; i < 200; ++i) {
+      pair.now += milliseconds(5);
+      CHECK_FALSE(pair.ask(captured, thief));
+      static_cast<void>(pair.ask(captured));  // with its owner's address as source
+    }
+    CHECK(pair.ask(pair.request()));
+  }
+
+  // Its own, and six retransmissions of the captured one (RFC 8489 section 6.2.1: seven in all).
+  CHECK(pair.server.stats().answered == 1 + 6 + 10);
+}
+
 TEST_CASE("stun server: forged requests do not use up a credential's rate", "[natt][stun]") {
   StunPair pair;
   RequestParts forged = parts(pair);

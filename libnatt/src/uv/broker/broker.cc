@@ -89,7 +89,7 @@ class Broker::Impl final : public SignalServer::Listener,
   void on_closed(Instant now, const ChannelClosed& closed);
   void on_stun_wanted(Instant now, const StunCredentialsWanted& wanted);
   void on_reported(Instant now, const SessionReported& reported);
-  void end_device(const Identity& identity);
+  void end_device(Instant now, const Identity& identity);
   [[nodiscard]] Result<void> open_sites();
   [[nodiscard]] Result<void> add_site(BrokerSiteOptions material, WallTime wall_now);
   [[nodiscard]] Result<void> open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix> dns_suffixes);
@@ -197,7 +197,7 @@ void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
     static_cast<void>(relay_.end_session(session->key.session.octets));
     udp_->flush();
   }
-  if (const auto* revoked = std::get_if<DeviceRevoked>(&event)) end_device(revoked->identity);
+  if (const auto* revoked = std::get_if<DeviceRevoked>(&event)) end_device(now, revoked->identity);
 }
 
 void Broker::Impl::on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) {
@@ -251,11 +251,11 @@ void Broker::Impl::on_relay_join(Instant, Admitted admitted, std::unique_ptr<Tcp
   options_.log(LogLevel::kInfo, "natt.relay.join_refused device=" + admitted.identity.uri());
 }
 
-void Broker::Impl::end_device(const Identity& identity) {
+void Broker::Impl::end_device(Instant now, const Identity& identity) {
   options_.log(LogLevel::kInfo, "natt.broker.revoked device=" + identity.uri());
   relay_.revoke(identity, wall_now());
   issuer_.revoke(identity);
-  door_.remove_device(identity);
+  door_.remove_device(now, identity);
   sessions_.remove_device(identity);
   online_.erase(identity);
   if (udp_) udp_->flush();
@@ -264,7 +264,7 @@ void Broker::Impl::end_device(const Identity& identity) {
 void Broker::Impl::on_roster_changed(Instant now, const BrokerSite& site, const RosterChange& change) {
   options_.log(LogLevel::kInfo,
                "natt.roster.accepted site=" + site.name() + " number=" + std::to_string(change.number));
-  for (const Identity& identity : change.removed) end_device(identity);
+  for (const Identity& identity : change.removed) end_device(now, identity);
   hub_.handle_roster_change(now, site.name(), change);
   tcp_->flush(now);
   arm_timer();

@@ -88,8 +88,12 @@ void TcpDoor::handle_knock_missing(Instant now, const KnockMissing& missing) {
                                           "set [spa] mode = \\\"tcp\\\" on this broker"));
 }
 
-void TcpDoor::remove_device(const Identity& identity) {
-  grants_.remove_device(spa::DeviceId::of(identity));
+void TcpDoor::remove_device(Instant now, const Identity& identity) {
+  const spa::DeviceId device = spa::DeviceId::of(identity);
+  for (const IpAddress& source : grants_.remove_device(device)) {
+    if (gate_ != nullptr && !grants_.expects(now, source)) gate_->forget_source(source);
+  }
+  admission_.remove_device(now, device);
   missing_.erase(identity);
 }
 

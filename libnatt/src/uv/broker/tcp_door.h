@@ -44,7 +44,8 @@ class TcpDoor final : public KnockListener {
   void handle_knock_missing(Instant now, const KnockMissing& missing);
   // A member's channel is open.
   void handle_opened(Instant now, const Identity& identity, const IpAddress& source);
-  void remove_device(const Identity& identity);
+  // Revocation: its grants end, in the kernel too, and a hello of it that waits for a knock is not let in.
+  void remove_device(Instant now, const Identity& identity);
 
   [[nodiscard]] SpaMode mode() const { return mode_; }
   [[nodiscard]] const TcpDoorPlan& plan() const { return plan_; }

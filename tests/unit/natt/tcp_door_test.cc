@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a broker's TCP door tells the kernel gate about addresses.
+#include <catch2/catch_test_macros.hpp>
+
+#include <set>
+
+#include <natt/spa/kernel_gate.h>
+#include <natt/spa/verifier_group.h>
+
+#include "src/uv/broker/tcp_door.h"
+#include "support/seeded_random.h"
+
+using namespace natt;
+
+namespace {
+
+// Only knows whose SYNs it would let through.
+class AddressGate final : public spa::KernelGate {
+ public:
+  Result<spa::HintListener*> add_verifier(const spa::MaskKey&) override { return nullptr; }
+  void set_stun_keys(std::span<const Secret<16>>) override {}
+  void set_connection_id_keys(std::span<const spa::ConnectionIdKey* const>) override {}
+  void set_dns_suffixes(std::span<const spa::DnsSuffix>) override {}
+  void flush() override {}
+  void allow_source(const IpAddress& source) override { open.insert(source); }
+  void forget_source(const IpAddress& source) override { open.erase(source); }
+  void expect_answer(std::span<const std::uint8_t, 12>, Duration) override {}
+  void expect_relay(const SocketAddress&, Duration) override {}
+  void expect_dns(const SocketAddress&, Duration) override {}
+  Result<void> attach(int, spa::GateSocket) override { return {}; }
+  [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
+  [[nodiscard]] bool complete() const override { return true; }
+  [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }
+
+  std::set<IpAddress> open;
+};
+
+struct DoorWorld {
+  DoorWorld() { REQUIRE(door.set_policy(now, SpaMode::kUdpTcp, TcpVisibility::kIp)); }
+
+  void knock(const Identity& device, const SocketAddress& from) {
+    door.on_knock(now,
+                  {.identity = &device,
+                   .device = spa::DeviceId::of(device),
+                   .type = spa::FrameType::kKnock,
+                   .flags = spa::kFlagTcpWanted,
+                   .knock_id = 1},
+                  from);
+  }
+
+  const Identity alice{"hq", Role::kClient, "alice"};
+  const Identity bob{"hq", Role::kClient, "bob"};
+  const SocketAddress shared = *SocketAddress::parse("192.0.2.20:4711");
+  const SocketAddress own = *SocketAddress::parse("192.0.2.21:4711");
+  Instant now{std::chrono::hours(1)};
+  test::SeededRandom random{test::test_seed()};
+  spa::VerifierGroup verifiers;
+  AddressGrants grants;
+  SignalAdmission admission{{}, verifiers, grants, random};
+  AddressGate gate;
+  uv::TcpDoor door{admission, grants, &gate, {}};
+};
+
+}  // namespace
+
+TEST_CASE("tcp door: a revoked device's addresses are closed, but for others that knocked there", "[natt][door]") {
+  DoorWorld world;
+  world.knock(world.alice, world.shared);
+  world.knock(world.alice, world.own);
+  world.knock(world.bob, world.shared);
+  REQUIRE(world.gate.open == std::set{world.shared.ip, world.own.ip});
+
+  world.door.remove_device(world.now, world.alice);
+  CHECK(world.gate.open == std::set{world.shared.ip});
+  world.door.remove_device(world.now, world.bob);
+  CHECK(world.gate.open.empty());
+}

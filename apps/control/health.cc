@@ -23,12 +23,13 @@ nlohmann::json facts_json(const std::vector<std::pair<std::string, bool>>& facts
 }
 
 void add_counts(Counters& sums, const Counters& counts) {
-  for (const auto& [name, count] : counts) {
-    const auto found = std::find_if(sums.begin(), sums.end(), [&name](const auto& sum) { return sum.first == name; });
+  for (const auto& count : counts) {
+    const auto found =
+        std::find_if(sums.begin(), sums.end(), [&count](const auto& sum) { return sum.first == count.first; });
     if (found == sums.end()) {
-      sums.emplace_back(name, count);
+      sums.push_back(count);
     } else {
-      found->second += count;
+      found->second += count.second;
     }
   }
 }

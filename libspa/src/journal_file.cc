@@ -23,6 +23,9 @@ namespace {
 // linux/magic.h does not have it: fs/xfs/xfs_format.h.
 constexpr std::int64_t kXfsMagic = 0x58465342;
 
+// In the names of files that are being made, after that of the journal.
+constexpr std::string_view kUnpublished = ".new-";
+
 std::string_view system_text(int code) { return std::strerror(code); }
 
 tl::unexpected<Error> io_error(const std::filesystem::path& path, std::string_view what, int code) {
@@ -172,8 +175,21 @@ Result<LockedFile> lock_file(const std::filesystem::path& path) {
   return fail(Errc::kInUse, path.string() + ": another process serves as this verifier; stop it first");
 }
 
-JournalFile::JournalFile(std::filesystem::path path, FileDescriptor fd)
-    : path_(std::move(path)), temporary_(path_.string() + ".new"), fd_(std::move(fd)) {}
+void remove_unpublished(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const std::string prefix = path.filename().string() + std::string(kUnpublished);
+  std::vector<std::filesystem::path> left;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator entry(folder, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    if (entry->path().filename().string().starts_with(prefix)) left.push_back(entry->path());
+  }
+  // One that cannot be removed is in nobody's way.
+  for (const std::filesystem::path& file : left) ::unlink(file.c_str());
+}
+
+JournalFile::JournalFile(std::filesystem::path path, std::filesystem::path temporary, FileDescriptor fd)
+    : path_(std::move(path)), temporary_(std::move(temporary)), fd_(std::move(fd)) {}
 
 JournalFile::~JournalFile() {
   if (!memory_.empty()) ::munmap(memory_.data(), memory_.size());
@@ -182,12 +198,11 @@ JournalFile::~JournalFile() {
 
 Result<std::unique_ptr<JournalFile>> JournalFile::make(const std::filesystem::path& path, std::size_t size,
                                                        std::size_t reserve) {
-  const std::filesystem::path temporary = path.string() + ".new";
-  // Left over from a run that died: the lock says that nobody else is at it.
-  if (::unlink(temporary.c_str()) != 0 && errno != ENOENT) return io_error(temporary, "cannot be removed", errno);
-  FileDescriptor fd(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (fd.get() < 0) return io_error(temporary, "cannot be made", errno);
-  std::unique_ptr<JournalFile> file(new JournalFile(path, std::move(fd)));
+  std::string temporary = path.string() + std::string(kUnpublished) + "XXXXXX";
+  // O_EXCL and mode 0600.
+  FileDescriptor fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (fd.get() < 0) return io_error(path, "no file can be made beside it", errno);
+  std::unique_ptr<JournalFile> file(new JournalFile(path, std::move(temporary), std::move(fd)));
   if (auto prepared = file->prepare(size); !prepared) return tl::unexpected(prepared.error());
   file->take_in(reserve);
   return file;

@@ -56,8 +56,12 @@ struct LockedFile {
 // An exclusive lock that the kernel takes back when the process ends, however it ends. Errc::kInUse when taken.
 [[nodiscard]] Result<LockedFile> lock_file(const std::filesystem::path& path);
 
-// A new file, mapped, all zero, mode 0600, under `path` + ".new" until publish(). May be made, published and destroyed
-// in another thread than the one that uses its memory, one after the other.
+// Removes what a run that died while it made a file has left. For who holds the lock, before it makes one itself.
+void remove_unpublished(const std::filesystem::path& path);
+
+// A new file, mapped, all zero, mode 0600, under `path` + ".new-" and a name of its own until publish(). May be made,
+// published and destroyed in another thread than the one that uses its memory, one after the other; the destruction of
+// one may meet the making of the next.
 class JournalFile {
  public:
   // Every octet is written once, on a file system that then never needs space for it again: a store cannot fail. Its
@@ -76,7 +80,7 @@ class JournalFile {
   [[nodiscard]] Result<void> publish();
 
  private:
-  JournalFile(std::filesystem::path path, FileDescriptor fd);
+  JournalFile(std::filesystem::path path, std::filesystem::path temporary, FileDescriptor fd);
   [[nodiscard]] Result<void> prepare(std::size_t size);
   void take_in(std::size_t reserve);
 

@@ -133,6 +133,7 @@ Result<std::unique_ptr<MappedJournal>> MappedJournal::open(const MappedJournalOp
     journal->doubt(ReplayState::kUnavailable, locked.error().message);
     return journal;
   }
+  remove_unpublished(options.path);
   journal->load();
   if (auto made = journal->make_first_file(options.records_per_slot); !made) {
     journal->doubt(ReplayState::kUnavailable, made.error().message);
@@ -243,14 +244,16 @@ Error MappedJournal::damage() const {
 }
 
 bool MappedJournal::append(const ReplayRecord& record) noexcept {
-  // Nothing vouches for a run without a file, so the next one does without its records.
-  if (!file_ && !next_) return true;
-  if (file_ && !file_->writer().append(record)) {
+  // Without a file the first one, while it is on its way, will vouch for what this run accepts from here on.
+  File* const answering = file_ ? file_.get() : next_.get();
+  // Nothing vouches for a run without either, so the next one does without its records.
+  if (answering == nullptr) return true;
+  if (!answering->writer().append(record)) {
     ++status_.refused;
     return false;
   }
   // Once it is level: it has more room, so it takes what the other took.
-  if (next_ && !move_) static_cast<void>(next_->writer().append(record));
+  if (file_ && next_ && !move_) static_cast<void>(next_->writer().append(record));
   ++status_.appended;
   const WallTime wall = clock_.coarse_wall();
   if (wall - last_beat_ >= kBeatLag || wall < last_beat_) handle_timeout();

@@ -10,6 +10,7 @@ void SlotTable::reset(Slot slot, std::size_t expected_credentials) {
     buckets_.zero();
   } else {
     buckets_ = make_buckets(wanted);
+    next_ = {};
   }
   mask_ = wanted - 1;
   used_ = 0;
@@ -73,6 +74,7 @@ bool SlotTable::reserve_piece(std::size_t credentials) {
 
 void SlotTable::rehash(ZeroedArray<Bucket> fresh) {
   const std::size_t buckets = fresh.size();
+  next_ = {};
   const ZeroedArray<Bucket> old = std::exchange(buckets_, std::move(fresh));
   const Bucket old_mask = low_mask();
   mask_ = buckets - 1;

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -40,6 +41,13 @@ struct JournalFolder {
   [[nodiscard]] std::filesystem::path path() const { return folder / "replay-hq.journal"; }
   [[nodiscard]] spa::MappedJournalOptions options() const {
     return {.path = path(), .verifier = verifier, .records_per_slot = records_per_slot, .keys_made = keys_made};
+  }
+  // Files that are being made, or are left of it.
+  [[nodiscard]] std::ptrdiff_t unpublished() const {
+    const std::filesystem::directory_iterator entries(folder);
+    return std::count_if(begin(entries), end(entries), [](const auto& entry) {
+      return entry.path().filename().string().starts_with("replay-hq.journal.new-");
+    });
   }
   // Aborts when it is locked.
   [[nodiscard]] std::unique_ptr<spa::MappedJournal> open() {

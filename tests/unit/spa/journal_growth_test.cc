@@ -65,6 +65,19 @@ struct GrowingSite : JournaledSite {
   std::vector<spa::ReplayRecord> filled;
 };
 
+// The file may not grow beyond what a limit says.
+ReplayState start_without_space(JournaledSite& site) {
+  site.stop();
+  struct rlimit before {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const struct rlimit none { 1024, before.rlim_max };
+  std::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
+  const ReplayState state = site.start();
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  return state;
+}
+
 }  // namespace
 
 TEST_CASE("spa journal growth: a run that is killed anywhere in a move has lost nothing", "[spa][journal_growth]") {
@@ -170,16 +183,7 @@ TEST_CASE("spa journal growth: a run that began without a file gets one, and the
           "[spa][journal_growth]") {
   JournaledSite site;
   site.start_settled();
-  site.stop();
-  // No space: the file may not grow beyond what the limit says.
-  struct rlimit before {};
-  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
-  const struct rlimit none { 1024, before.rlim_max };
-  std::signal(SIGXFSZ, SIG_IGN);
-  REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
-  const ReplayState state = site.start();
-  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
-  REQUIRE(state == ReplayState::kUnavailable);
+  REQUIRE(start_without_space(site) == ReplayState::kUnavailable);
   const ByteBuffer early = site.fresh_knock();
   CHECK(site.try_knock(early));
   CHECK_FALSE(site.try_knock(early));
@@ -198,6 +202,42 @@ TEST_CASE("spa journal growth: a run that began without a file gets one, and the
   // The slots of then count as lost, too: up to the newest frame that there can be of them.
   site.pass(seconds(59 + 3));
   CHECK(site.try_knock(site.fresh_knock()));
+}
+
+TEST_CASE("spa journal growth: while the first file is on its way, what it does not hold is refused",
+          "[spa][journal_growth]") {
+  JournaledSite site;
+  REQUIRE(start_without_space(site) == ReplayState::kUnavailable);
+  spa::ReplayRecord record{spa::Slot::of(site.wall), {}};
+  const auto append = [&] {
+    site.random.fill(record.opening);
+    return site.journal->append(record);
+  };
+  // Nothing vouches for these.
+  for (int i = 0; i < 5; ++i) CHECK(append());
+  CHECK(site.journal->status().appended == 0);
+
+  site.journal->begin_move(std::move(JournalRoom::make(site.folder.path(), 4).value()));
+  for (int i = 0; i < 4; ++i) CHECK(append());
+  CHECK_FALSE(append());
+  CHECK(site.journal->status().appended == 4);
+  CHECK(site.journal->status().refused == 1);
+  REQUIRE(site.journal->move_piece() == MovePiece::kLevel);
+  static_cast<void>(site.journal->end_move(site.journal->room().publish()));
+  CHECK_FALSE(append());
+  REQUIRE(site.start() == ReplayState::kComplete);
+  CHECK(site.journal->status().restored == 4);
+}
+
+TEST_CASE("spa journal growth: a room that is given up takes no other's file along", "[spa][journal_growth]") {
+  JournalFolder folder;
+  const auto journal = folder.open();
+  auto given_up = std::move(JournalRoom::make(folder.path(), 4).value());
+  const auto next = std::move(JournalRoom::make(folder.path(), 4).value());
+  given_up.reset();
+  CHECK(folder.unpublished() == 1);
+  CHECK(next->publish());
+  CHECK(folder.unpublished() == 0);
 }
 
 TEST_CASE("spa journal growth: its pages are in memory, and locked as far as keys leave room for it",

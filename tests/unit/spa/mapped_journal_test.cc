@@ -235,8 +235,18 @@ TEST_CASE("spa mapped journal: a full disk leaves none behind that could vouch",
 
   CHECK(state == ReplayState::kUnavailable);
   CHECK_FALSE(std::filesystem::exists(site.folder.path()));
-  CHECK_FALSE(std::filesystem::exists(site.folder.path().string() + ".new"));
+  CHECK(site.folder.unpublished() == 0);
   CHECK(site.start() == ReplayState::kMissing);
+}
+
+TEST_CASE("spa mapped journal: what a run has left that died while it made a file is removed", "[spa][mapped_journal]") {
+  JournalFolder folder;
+  std::ofstream(folder.path().string() + ".new-a1B2c3") << "half of one";
+  std::ofstream(folder.folder / "replay-hq2.journal.new-a1B2c3") << "another site's";
+  REQUIRE(folder.unpublished() == 1);
+  const auto journal = folder.open();
+  CHECK(folder.unpublished() == 0);
+  CHECK(std::filesystem::exists(folder.folder / "replay-hq2.journal.new-a1B2c3"));
 }
 
 TEST_CASE("spa mapped journal: a second process is kept out", "[spa][mapped_journal]") {

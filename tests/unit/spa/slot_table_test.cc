@@ -80,6 +80,18 @@ TEST_CASE("spa slot table: what a bucket keeps of a hint changes with its size, 
   CHECK(table.find(hint(5000)) == 5000);
 }
 
+TEST_CASE("spa slot table: room on its way is dropped when the table gets its size by other means",
+          "[spa][slot_table]") {
+  SlotTable table;
+  table.reset(Slot{1}, 10);
+  REQUIRE(table.reserve_piece(50'000));
+  REQUIRE(table.is_growing());
+  SECTION("a reset") { table.reset(Slot{2}, 50'000); }
+  SECTION("a credential with a high number") { table.insert(50'000, {}, keys_with(7)); }
+  CHECK_FALSE(table.is_growing());
+  CHECK_FALSE(table.reserve_piece(50'000));
+}
+
 TEST_CASE("spa slot table: erasing a credential of a former slot wipes it and touches no other", "[spa][slot_table]") {
   SlotTable table;
   table.reset(Slot{1}, 200);

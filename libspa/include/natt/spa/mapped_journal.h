@@ -37,7 +37,8 @@
 namespace natt::spa {
 
 struct MappedJournalOptions {
-  // In a folder that only the program's user may write. Beside it `path` + ".lock" and, while it is being made, ".new".
+  // In a folder that only the program's user may write. Beside it `path` + ".lock" and, while one is being made,
+  // ".new-" and six letters.
   std::filesystem::path path;
   DeviceId verifier;
   // More in one slot are refused: records_for().

@@ -105,6 +105,16 @@ struct GuardedSite {
     return done();
   }
   [[nodiscard]] spa::ReplayStatus status() const { return guard->status().value(); }
+  // As a program that has just started does it.
+  void restore() {
+    briefed->identity = kBroker;
+    briefed->keys.push_back(spa::KeyPair::generate(random));
+    briefed->psk = spa::SitePsk{random.bytes<32>()};
+    briefed->mask = spa::MaskKey{random.bytes<16>()};
+    spa::Verifier verifier(std::move(*briefed), random);
+    verifier.handle_timeout(uv::now(), uv::wall_now());
+    guard->restore(verifier, uv::wall_now());
+  }
   // One more; the journal is what the verifier was told to ask.
   bool accept() {
     spa::ReplayRecord record{spa::Slot::of(uv::wall_now()), {}};
@@ -134,7 +144,8 @@ TEST_CASE("replay room: a journal grows in the background while it takes records
   REQUIRE(site.serve_until([&] { return std::filesystem::space(site.disk).free > 4'000'000; }));
   site.open();
   CHECK(site.status().state == spa::ReplayState::kComplete);
-  CHECK_FALSE(site.status().records_per_slot < static_cast<std::size_t>(taken));
+  site.restore();
+  CHECK(site.status().restored == static_cast<std::size_t>(taken));
 }
 
 TEST_CASE("replay room: a full disk refuses knocks beyond the old room, says so once, and is tried again",

@@ -20,9 +20,25 @@ constexpr std::array<const char*, kGateSocketCount> kPrograms{"gate_broker_udp",
                                                               "gate_tcp_syn", "gate_tcp_ip"};
 
 static_assert(kGateVerdictCount == GATE_VERDICTS);
+static_assert(static_cast<int>(GateVerdict::kKnock) == GATE_KNOCK);
+static_assert(static_cast<int>(GateVerdict::kInitial) == GATE_INITIAL);
+static_assert(static_cast<int>(GateVerdict::kConnectionId) == GATE_CONNECTION_ID);
+static_assert(static_cast<int>(GateVerdict::kStun) == GATE_STUN);
+static_assert(static_cast<int>(GateVerdict::kRelay) == GATE_RELAY);
+static_assert(static_cast<int>(GateVerdict::kSyn) == GATE_SYN);
+static_assert(static_cast<int>(GateVerdict::kSource) == GATE_SOURCE);
+static_assert(static_cast<int>(GateVerdict::kFlow) == GATE_FLOW);
+static_assert(static_cast<int>(GateVerdict::kDnsAnswer) == GATE_DNS_ANSWER);
 static_assert(static_cast<int>(GateVerdict::kUnchecked) == GATE_UNCHECKED);
 static_assert(static_cast<int>(GateVerdict::kNoShape) == GATE_NO_SHAPE);
+static_assert(static_cast<int>(GateVerdict::kUnknownHint) == GATE_UNKNOWN_HINT);
+static_assert(static_cast<int>(GateVerdict::kBadPrefilter) == GATE_BAD_PREFILTER);
+static_assert(static_cast<int>(GateVerdict::kCopy) == GATE_COPY);
+static_assert(static_cast<int>(GateVerdict::kForeignId) == GATE_FOREIGN_ID);
+static_assert(static_cast<int>(GateVerdict::kBadStunTag) == GATE_BAD_STUN_TAG);
 static_assert(static_cast<int>(GateVerdict::kBadRelay) == GATE_BAD_RELAY);
+static_assert(static_cast<int>(GateVerdict::kBareSyn) == GATE_BARE_SYN);
+static_assert(static_cast<int>(GateVerdict::kSynBudget) == GATE_SYN_BUDGET);
 static_assert(static_cast<int>(GateVerdict::kStray) == GATE_STRAY);
 
 // libbpf prints what it could not do; that is for our caller to say, in one sentence. The setting is the process's:
@@ -109,12 +125,16 @@ int GateObject::prepare(std::span<const GateSocket> kinds, const Sizes& sizes, c
     if (const int error = bpf_program__set_autoload(program, wanted); error != 0) return error;
   }
   const bool tunnel = std::find(kinds.begin(), kinds.end(), GateSocket::kTunnelUdp) != kinds.end();
+  const bool tcp = std::any_of(kinds.begin(), kinds.end(), [](GateSocket kind) {
+    return kind == GateSocket::kTcpSyn || kind == GateSocket::kTcpIp;
+  });
+  const std::size_t segments = tcp ? sizes.remembered : 1;
   const std::array<MapSize, 8> all{{{"gate_hints", sizes.places},
                                     {"gate_filter", sizes.places * GATE_FILTER_BITS_PER_PLACE / 64},
                                     {"gate_copies", sizes.remembered},
-                                    {"gate_owners", sizes.remembered},
-                                    {"gate_flows", sizes.remembered},
-                                    {"gate_sources", sizes.remembered},
+                                    {"gate_owners", segments},
+                                    {"gate_flows", segments},
+                                    {"gate_sources", segments},
                                     {"gate_awaited", tunnel ? sizes.awaited : 1},
                                     {"gate_answerers", tunnel ? std::size_t{GATE_MAX_ANSWERERS} : 1}}};
   if (former == nullptr) return set_sizes(object_, all);

@@ -54,7 +54,7 @@ void set_contents(gate_hint& place, const gate_hint& contents) {
 }  // namespace
 
 std::size_t HintTable::places_for(std::size_t hints) {
-  return std::bit_ceil(std::max(kLeastPlaces, hints + hints / 3));
+  return std::bit_ceil(std::max(kLeastPlaces, (8 * hints + 4) / 5));
 }
 
 Result<std::unique_ptr<HintTable>> HintTable::open(int hints, int filter, std::size_t places) {
@@ -85,7 +85,9 @@ Result<void> HintTable::move_to(int hints, int filter, std::size_t places) {
   HintTable& to = **larger;
   for (const gate_hint& from : places_) {
     if (from.hint == kEmpty) continue;
-    if (gate_hint* place = to.place_for(from.hint)) to.write(*place, from.hint, from);
+    gate_hint* place = to.place_for(from.hint);
+    if (place == nullptr) return fail(Errc::kLimit, "the kernel gate's larger table is crowded");
+    to.write(*place, from.hint, from);
   }
   std::swap(places_, to.places_);
   std::swap(filter_, to.filter_);
@@ -176,6 +178,15 @@ void HintTable::erase(std::size_t hole) {
 void HintTable::retire(HintGroup& group) {
   lost_ -= group.lost;
   retired_.push_back(std::move(group));
+}
+
+// As long as that takes: a clock that is set back does not happen often.
+void HintTable::forget_retired(const void* owner, std::uint64_t slot) {
+  std::erase_if(retired_, [&](const HintGroup& group) {
+    if (group.owner != owner || group.slot != slot) return false;
+    for (const Hint& hint : group.hints) remove(hint);
+    return true;
+  });
 }
 
 void HintTable::remove_retired(std::size_t count) {

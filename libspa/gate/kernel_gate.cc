@@ -7,7 +7,9 @@
 #include <cstring>
 #include <ctime>
 #include <list>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include <natt/spa/errc.h>
 
@@ -24,6 +26,8 @@ using gate::GateObject;
 // A frame is valid in three slots (hint_index.h).
 constexpr std::size_t kSlots = 3;
 constexpr std::size_t kLeastKeys = 1024;
+// The claim of GATE_REMEMBERED: what one key of a device may send in a minute does not fill these maps.
+static_assert(GATE_REMEMBERED > 60 * kSlots * kGateSynsPerSecond);
 
 static_assert(KernelGate::kMaxVerifiers == GATE_MAX_VERIFIERS);
 static_assert(KernelGate::kMaxStunKeys == GATE_MAX_STUN_KEYS);
@@ -71,10 +75,9 @@ std::vector<GateSocket> kinds_of(const KernelGateOptions& options) {
   return all;
 }
 
-// Of frames, connections and sources: as many as there are keys, within what small and large sites need.
 GateObject::Sizes sizes_of(const KernelGateOptions& options, std::size_t places) {
   return {.places = places,
-          .remembered = std::clamp<std::size_t>(options.max_keys, GATE_LEAST_REMEMBERED, GATE_MOST_REMEMBERED),
+          .remembered = GATE_REMEMBERED,
           .awaited = std::max<std::size_t>(options.max_awaited, 1)};
 }
 
@@ -82,7 +85,7 @@ class LoadedGate final : public KernelGate, private gate::HintRoom {
  public:
   LoadedGate(std::unique_ptr<GateObject> object, std::unique_ptr<gate::HintTable> hints,
              const KernelGateOptions& options)
-      : options_(options), object_(std::move(object)), hints_(std::move(hints)) {
+      : options_(options), object_(std::move(object)), hints_(std::move(hints)), sockets_(options.log) {
     hints_->set_room(this);
     config_.flags = GATE_FLAG_ANY_SUFFIX;
     config_.syns_per_second = options.syns_per_second;
@@ -106,12 +109,14 @@ class LoadedGate final : public KernelGate, private gate::HintRoom {
     expect_from(server, GATE_ANSWER_DNS, lifetime);
   }
   Result<void> attach(int socket, GateSocket kind) override { return sockets_.attach(socket, kind, *object_); }
+  Result<void> detach(int socket) override { return sockets_.detach(socket); }
   [[nodiscard]] int program(GateSocket kind) const override { return object_->program(kind); }
-  [[nodiscard]] bool complete() const override { return hints_->lost() == 0; }
+  [[nodiscard]] bool complete() const override { return hints_->lost() == 0 && sockets_.shortfall().empty(); }
   [[nodiscard]] KernelGateStats stats() const override;
 
  private:
   [[nodiscard]] bool make_room() noexcept override;
+  void grow_again();
   [[nodiscard]] Result<void> move_to(std::size_t places);
   void set_masks();
   void set_flag(std::uint32_t flag, bool on);
@@ -122,7 +127,8 @@ class LoadedGate final : public KernelGate, private gate::HintRoom {
   std::unique_ptr<gate::HintTable> hints_;
   std::list<gate::VerifierHints> verifiers_;
   gate::GatedSockets sockets_;
-  bool may_grow_ = true;
+  std::optional<std::uint64_t> may_grow_at_ns_;  // after a failure; none: now
+  bool told_full_ = false;
   gate_config config_{};
 };
 
@@ -134,18 +140,28 @@ void LoadedGate::set_masks() {
 }
 
 bool LoadedGate::make_room() noexcept {
-  if (!may_grow_) return false;
+  if (may_grow_at_ns_ && kernel_now() < *may_grow_at_ns_) return false;
   const std::size_t places = 2 * hints_->places();
   const std::size_t most = gate::HintTable::places_for(kSlots * options_.most_keys);
   auto moved = places <= most ? move_to(places) : fail(Errc::kLimit, "the kernel gate's table may not grow any more");
-  may_grow_ = moved.has_value();
-  if (may_grow_) {
+  if (moved) {
+    may_grow_at_ns_.reset();
+    told_full_ = false;
     options_.log(LogLevel::kInfo, "natt.spa.kernel_gate state=grown places=" + std::to_string(places));
-  } else {
+    return true;
+  }
+  may_grow_at_ns_ = kernel_now() + nanoseconds(options_.growth_retry);
+  if (!std::exchange(told_full_, true)) {
     options_.log(LogLevel::kWarning, "natt.spa.kernel_gate state=full hints=" + std::to_string(hints_->size()) +
                                          " reason=\"" + moved.error().message + "\"");
   }
-  return may_grow_;
+  return false;
+}
+
+// What was lost comes again with the next slot: it is to find room then.
+void LoadedGate::grow_again() {
+  const bool tried = may_grow_at_ns_.has_value();
+  if (tried && hints_->lost() != 0) static_cast<void>(make_room());
 }
 
 // Until its sockets have the new programs the old ones go on with the old table.
@@ -194,6 +210,8 @@ void LoadedGate::set_dns_suffixes(std::span<const DnsSuffix> suffixes) {
 
 void LoadedGate::flush() {
   hints_->flush();
+  grow_again();
+  sockets_.retry(*object_);
   set_flag(GATE_FLAG_INCOMPLETE, hints_->lost() != 0);
 }
 
@@ -222,7 +240,10 @@ void LoadedGate::expect_from(const SocketAddress& from, gate_answer kind, Durati
 }
 
 KernelGateStats LoadedGate::stats() const {
-  return {.packets = object_->verdicts(), .hints = hints_->size(), .complete = complete()};
+  return {.packets = object_->verdicts(),
+          .hints = hints_->size(),
+          .complete = hints_->lost() == 0,
+          .shortfall = sockets_.shortfall()};
 }
 
 }  // namespace

@@ -37,7 +37,9 @@ class VerifierHints final : public HintListener {
   }
   [[nodiscard]] HintGroup& group_of(Slot slot) {
     const auto found = find(slot);
-    return found != groups_.end() ? *found : groups_.emplace_back(HintGroup{.slot = slot.number, .hints = {}});
+    if (found != groups_.end()) return *found;
+    table_.forget_retired(this, slot.number);  // the clock was set back
+    return groups_.emplace_back(HintGroup{.owner = this, .slot = slot.number, .hints = {}});
   }
 
   HintTable& table_;

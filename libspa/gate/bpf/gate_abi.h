@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the eBPF programs and the library share: layout of the maps, and the numbers of the
- * verdicts, which are those of natt::spa::GateVerdict (gate_maps.cc asserts it). C and C++. */
+ * verdicts, which are those of natt::spa::GateVerdict (gate_object.cc asserts it). C and C++. */
 
 #include <linux/types.h>
 
@@ -12,10 +12,9 @@
 /* Each site's own, and a configured one. */
 #define GATE_MAX_DNS_SUFFIXES 17
 
-/* The LRU maps hold as many entries as there are keys, between these: a fair share of what comes in the ten seconds
- * they are for. A member who makes SYN after SYN needs a minute to flush the smallest. */
-#define GATE_LEAST_REMEMBERED 16384
-#define GATE_MOST_REMEMBERED 65536
+/* Entries of the LRU maps: a fair share of what comes in the ten seconds they are for. A member who makes SYN after SYN,
+ * 256 a second with each of three hints, needs more than a minute to flush one. */
+#define GATE_REMEMBERED 65536
 /* Who was asked something by a tunnel socket, and may send what a stranger may not. A few for each broker. */
 #define GATE_MAX_ANSWERERS 4096
 
@@ -74,7 +73,7 @@ struct gate_config {
 
 /* One place of the table of hints, which is an array that the library maps into its memory: open addressing from the
  * lowest 32 bits of the hint on, at most GATE_PROBES places far, ended by a hint of 0. */
-#define GATE_PROBES 64
+#define GATE_PROBES 256
 /* In front of it a bit for each value of the hint's lowest bits, eight times as many as there are places: strangers end
  * in this half a megabyte (100,000 devices), which stays in the cache, and not in the table, which does not. */
 #define GATE_FILTER_BITS_PER_PLACE 8

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/integration/gate/gate_fixture.h"
+#include "tests/integration/gate/gate_lines.h"
 
 using namespace natt;
 using namespace natt::spa;
@@ -31,23 +32,6 @@ void add_hints(HintListener& listener, Slot slot, std::uint64_t first, std::uint
   const std::array<std::uint8_t, 16> key{};
   for (std::uint64_t i = first; i < first + count; ++i) listener.on_hint_added(slot, hint_of(i), key);
 }
-
-// What a gate logs.
-class Lines {
- public:
-  [[nodiscard]] LogSink sink() {
-    return {.write = [](void* lines, LogLevel, std::string_view line) {
-              static_cast<Lines*>(lines)->lines_.emplace_back(line);
-            },
-            .context = this};
-  }
-  [[nodiscard]] std::ptrdiff_t count(std::string_view start) const {
-    return std::count_if(lines_.begin(), lines_.end(), [start](const auto& line) { return line.starts_with(start); });
-  }
-
- private:
-  std::vector<std::string> lines_;
-};
 
 // What a loop pays, whoever else keeps the machine busy.
 std::chrono::nanoseconds cpu_time() {
@@ -228,4 +212,36 @@ TEST_CASE("kernel gate: a table that may not grow lets datagrams of strangers th
   CHECK(gate->complete());
   CHECK(gate->stats().hints == 3);
   CHECK(udp.verdict(make_udp_carrier(stranger)) == GateVerdict::kUnknownHint);
+}
+
+TEST_CASE("kernel gate: a table takes what it was opened for, to the last hint", "[gate]") {
+  // Three hints of each fill five eighths of 2^19 places but for two.
+  constexpr std::size_t kKeys = 109'226;
+  Lines lines;
+  const auto gate = make_gate({.max_keys = kKeys, .most_keys = kKeys, .log = lines.sink()});
+  if (!gate) return;
+  SeededRandom random(test_seed());
+  const auto key = random.bytes<16>();
+  HintListener& listener = **gate->add_verifier(MaskKey(key));
+  for (std::size_t i = 0; i < 3 * kKeys; ++i) listener.on_hint_added(Slot{i % 3}, random.bytes<8>(), key);
+  gate->flush();
+  CHECK(gate->complete());
+  CHECK(gate->stats().hints == 3 * kKeys);
+  CHECK(lines.count("natt.spa.kernel_gate") == 0);
+}
+
+TEST_CASE("kernel gate: a slot that comes back keeps its hints", "[gate]") {
+  constexpr std::uint64_t kDevices = 5000;
+  const auto gate = make_gate();
+  if (!gate) return;
+  SeededRandom random(test_seed());
+  HintListener& listener = **gate->add_verifier(MaskKey(random.bytes<16>()));
+  HintListener& other = **gate->add_verifier(MaskKey(random.bytes<16>()));
+  add_hints(listener, Slot{7}, 0, kDevices);
+  add_hints(other, Slot{7}, kDevices, kDevices);
+  listener.on_slot_retired(Slot{7});
+  other.on_slot_retired(Slot{7});
+  add_hints(listener, Slot{7}, 0, kDevices);
+  for (int i = 0; i < 20; ++i) gate->flush();
+  CHECK(gate->stats().hints == kDevices);
 }

@@ -7,10 +7,13 @@
 #include <sys/wait.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 
 #include "tests/integration/gate/gate_fixture.h"
+#include "tests/integration/gate/gate_lines.h"
 
 using namespace natt;
 using namespace natt::spa;
@@ -41,11 +44,13 @@ std::string in_child(const std::function<std::string()>& body) {
   return said;
 }
 
-bool set_capabilities(std::uint64_t set) {
+bool set_capabilities(std::uint64_t set, std::uint64_t kept = 0) {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   const auto low = static_cast<std::uint32_t>(set);
   const auto high = static_cast<std::uint32_t>(set >> 32);
-  std::array<__user_cap_data_struct, 2> data{{{low, low, 0}, {high, high, 0}}};
+  const auto kept_low = static_cast<std::uint32_t>(set | kept);
+  const auto kept_high = static_cast<std::uint32_t>((set | kept) >> 32);
+  std::array<__user_cap_data_struct, 2> data{{{low, kept_low, 0}, {high, kept_high, 0}}};
   return ::syscall(SYS_capset, &header, data.data()) == 0;
 }
 
@@ -75,6 +80,36 @@ TEST_CASE("kernel gate: CAP_BPF is enough to open it, and none is needed to use 
           const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
           const auto attached = (*gate)->attach(socket, GateSocket::kBrokerUdp);
           return attached ? "on" : attached.error().message;
+        }) == "on");
+}
+
+TEST_CASE("kernel gate: a table that could not grow tries again, and says so once", "[gate]") {
+  if (!make_gate()) return;
+  CHECK(in_child([]() -> std::string {
+          constexpr std::uint64_t kBpf = std::uint64_t{1} << CAP_BPF;
+          constexpr auto kRetry = std::chrono::milliseconds(200);
+          Lines lines;
+          auto gate = open_kernel_gate({.max_keys = 1024, .growth_retry = kRetry, .log = lines.sink()});
+          if (!gate) return gate.error().message;
+          if (!set_capabilities(0, kBpf)) return "capset";
+          SeededRandom random(1);
+          HintListener& listener = **(*gate)->add_verifier(MaskKey(random.bytes<16>()));
+          for (int i = 0; i < 10'000; ++i) listener.on_hint_added(Slot{1}, random.bytes<8>(), random.bytes<16>());
+          (*gate)->flush();
+          if ((*gate)->complete()) return "grown without CAP_BPF";
+          std::this_thread::sleep_for(kRetry);
+          (*gate)->flush();
+          if (lines.count("natt.spa.kernel_gate state=full") != 1) return "logged twice";
+          if (!set_capabilities(kBpf)) return "capset";
+          (*gate)->flush();
+          if (lines.count("natt.spa.kernel_gate state=grown") != 0) return "asked too often";
+          std::this_thread::sleep_for(kRetry);
+          (*gate)->flush();
+          if (lines.count("natt.spa.kernel_gate state=grown") != 1) return "not tried again";
+          // The next slot's hints all fit.
+          for (int i = 0; i < 10'000; ++i) listener.on_hint_added(Slot{2}, random.bytes<8>(), random.bytes<16>());
+          listener.on_slot_retired(Slot{1});
+          return (*gate)->complete() ? "on" : "incomplete";
         }) == "on");
 }
 

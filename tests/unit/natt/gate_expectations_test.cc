@@ -35,6 +35,7 @@ class NotingGate final : public spa::KernelGate {
   }
   void expect_dns(const SocketAddress&, Duration) override { FAIL("nobody knocked over DNS"); }
   Result<void> attach(int, spa::GateSocket) override { return {}; }
+  Result<void> detach(int) override { return {}; }
   [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
   [[nodiscard]] bool complete() const override { return true; }
   [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }

@@ -28,6 +28,7 @@ class AddressGate final : public spa::KernelGate {
   void expect_relay(const SocketAddress&, Duration) override {}
   void expect_dns(const SocketAddress&, Duration) override {}
   Result<void> attach(int, spa::GateSocket) override { return {}; }
+  Result<void> detach(int) override { return {}; }
   [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
   [[nodiscard]] bool complete() const override { return true; }
   [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }

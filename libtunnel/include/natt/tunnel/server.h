@@ -114,8 +114,11 @@ class Server final : public Streams {
 
   // PINGs after this long without a packet; 0 stops. A client that is gone does not answer: ConnectionStats::packets_in.
   void set_keep_alive(ConnectionId connection, Duration interval);
-  // For connections from now on, as make()'s; outlives the server, and so does the former one.
-  [[nodiscard]] Result<void> set_tls(TlsContext& tls);
+  // For connections from now on, as make()'s, and prepare_tls() has succeeded with it. It outlives the server, and so
+  // does the former one.
+  void set_tls(TlsContext& tls);
+  // All that may fail of it; changes nothing but `tls`.
+  [[nodiscard]] static Result<void> prepare_tls(TlsContext& tls);
   // Ends one connection; ClientDisconnected follows.
   void close(Instant now, ConnectionId connection, std::string_view reason);
   // Revocation: ends every connection of a device, also those in the handshake, at once.

@@ -83,6 +83,8 @@ Result<void> SiteClient::Impl::open() {
   if (!driver) return tl::unexpected(driver.error());
   driver_ = std::move(*driver);
   pump_ = std::make_unique<PacketPump>(*driver_);
+  std::optional<natt::uv::SpaOwnKey> older;
+  if (options_.older_spa_key) older = options_.older_spa_key->copy();
   auto signaling = SiteSignaling::make(loop_,
                                        {.view = RosterView::kClient,
                                         .boot_id = random_.next_u64(),
@@ -90,7 +92,7 @@ Result<void> SiteClient::Impl::open() {
                                         .mode = options_.spa_mode,
                                         .modes = options_.broker_modes,
                                         .dns_suffix = options_.dns_suffix,
-                                        .older_key = options_.older_spa_key ? &*options_.older_spa_key : nullptr,
+                                        .older_key = std::move(older),
                                         .memory_file = options_.memory_file,
                                         .log = options_.log},
                                        options_.credentials, options_.spa_key, options_.psk, options_.roster,

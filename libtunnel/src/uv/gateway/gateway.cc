@@ -25,12 +25,15 @@ Result<RosterChange> Gateway::update_roster(Instant now, const SignedRoster& doc
 
 Result<void> Gateway::update_keys(Instant now, const Credentials& credentials,
                                   std::vector<natt::uv::SpaOwnKey> spa_keys) {
-  auto exchanged = impl_->material_->exchange(credentials, std::move(spa_keys));
-  if (!exchanged) return exchanged;
-  if (auto set = impl_->server_->set_tls(impl_->material_->tls()); !set) return set;
-  if (auto set = impl_->gate_->set_keys(impl_->material_->pairs()); !set) return set;
+  auto prepared = impl_->material_->prepare(credentials, std::move(spa_keys));
+  if (!prepared) return tl::unexpected(prepared.error());
+  if (auto set = impl_->gate_->set_keys(GatewayMaterial::copy_pairs(prepared->keys)); !set) return set;
+  // Nothing fails from here on: the old keys and the new ones never serve together.
+  impl_->material_->exchange(*prepared);
+  impl_->server_->set_tls(impl_->material_->tls());
+  impl_->signaling_->handle_new_material(impl_->material_->older(), std::move(prepared->signaling));
   impl_->timer_.arm(now);
-  return impl_->signaling_->handle_new_material(impl_->material_->older());
+  return {};
 }
 
 void Gateway::set_stun_keepalive(Instant now, Duration interval) {

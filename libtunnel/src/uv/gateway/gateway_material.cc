@@ -5,6 +5,7 @@
 
 #include <natt/errc.h>
 #include <natt/spa/verifier.h>
+#include <natt/tunnel/server.h>
 
 namespace natt::tunnel::uv {
 namespace {
@@ -35,23 +36,39 @@ GatewayMaterial::GatewayMaterial(const Credentials& credentials, std::unique_ptr
   tls_.push_back(std::move(tls));
 }
 
-Result<void> GatewayMaterial::exchange(const Credentials& credentials, Keys keys) {
+Result<GatewayMaterial::Prepared> GatewayMaterial::prepare(const Credentials& credentials, Keys keys) const {
   if (credentials.identity() != credentials_.identity()) {
     return fail(natt::Errc::kWrongIdentity, "the certificate is for " + credentials.identity().uri() + " now");
   }
   auto tls = make_tls(credentials, keys);
   if (!tls) return tl::unexpected(tls.error());
-  tls_.push_back(std::move(*tls));
-  credentials_ = credentials;
-  newest_ = std::move(keys.front());
-  older_ = older_of(keys);
-  return {};
+  if (auto configured = Server::prepare_tls(**tls); !configured) return tl::unexpected(configured.error());
+  auto signaling = TlsContext::make(credentials, TlsDirection::kClient, "");
+  if (!signaling) return tl::unexpected(signaling.error());
+  return Prepared{credentials, std::move(keys), std::move(*tls), std::move(*signaling)};
+}
+
+void GatewayMaterial::exchange(Prepared& prepared) {
+  tls_.push_back(std::move(prepared.tls));
+  credentials_ = std::move(prepared.credentials);
+  newest_ = std::move(prepared.keys.front());
+  older_ = older_of(prepared.keys);
+}
+
+std::optional<SpaOwnKey> GatewayMaterial::older() const {
+  return older_ ? std::optional(older_->copy()) : std::nullopt;
 }
 
 std::vector<spa::KeyPair> GatewayMaterial::pairs() const {
   std::vector<spa::KeyPair> pairs;
   pairs.push_back(spa::KeyPair::from_secret(newest_.pair.secret()));
   if (older_) pairs.push_back(spa::KeyPair::from_secret(older_->pair.secret()));
+  return pairs;
+}
+
+std::vector<spa::KeyPair> GatewayMaterial::copy_pairs(const Keys& keys) {
+  std::vector<spa::KeyPair> pairs;
+  for (const SpaOwnKey& key : keys) pairs.push_back(spa::KeyPair::from_secret(key.pair.secret()));
   return pairs;
 }
 

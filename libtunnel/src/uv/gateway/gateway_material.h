@@ -2,8 +2,9 @@
 #pragma once
 
 // What a gateway proves itself with: certificate, SPA pairs, and the TLS context of its
-// tunnels. exchange() replaces them while it serves; what others borrowed stays where it
-// is, and connections keep the context that they were made from. Resource type.
+// tunnels. They are replaced in two steps while it serves: prepare() does all that may fail
+// and changes nothing, exchange() cannot fail. What others borrowed stays where it is, and
+// connections keep the context that they were made from. Resource type.
 
 #include <memory>
 #include <optional>
@@ -24,15 +25,24 @@ class GatewayMaterial {
   GatewayMaterial(const GatewayMaterial&) = delete;
   GatewayMaterial& operator=(const GatewayMaterial&) = delete;
 
-  // kWrongIdentity for a certificate of another device. Errors leave everything as it was.
-  [[nodiscard]] Result<void> exchange(const Credentials& credentials, Keys keys);
+  struct Prepared {
+    Credentials credentials;
+    Keys keys;  // one or two
+    std::unique_ptr<TlsContext> tls;        // of tunnels, configured for Server::set_tls()
+    std::unique_ptr<TlsContext> signaling;  // for SiteSignaling::handle_new_material()
+  };
+  // kWrongIdentity for a certificate of another device, and the errors of make().
+  [[nodiscard]] Result<Prepared> prepare(const Credentials& credentials, Keys keys) const;
+  // `prepared.signaling` is not touched.
+  void exchange(Prepared& prepared);
 
   [[nodiscard]] const Credentials& credentials() const { return credentials_; }
   [[nodiscard]] const natt::uv::SpaOwnKey& newest() const { return newest_; }
-  // Null with one pair.
-  [[nodiscard]] const natt::uv::SpaOwnKey* older() const { return older_ ? &*older_ : nullptr; }
+  // A copy; nothing with one pair.
+  [[nodiscard]] std::optional<natt::uv::SpaOwnKey> older() const;
   // Copies, newest first.
   [[nodiscard]] std::vector<spa::KeyPair> pairs() const;
+  [[nodiscard]] static std::vector<spa::KeyPair> copy_pairs(const Keys& keys);
   // Another one after exchange(); the former stays valid.
   [[nodiscard]] TlsContext& tls() { return *tls_.back(); }
 
@@ -40,7 +50,7 @@ class GatewayMaterial {
   GatewayMaterial(const Credentials& credentials, std::unique_ptr<TlsContext> tls, Keys keys);
 
   Credentials credentials_;
-  natt::uv::SpaOwnKey newest_;
+  natt::uv::SpaOwnKey newest_;  // borrowed by others
   std::optional<natt::uv::SpaOwnKey> older_;
   std::vector<std::unique_ptr<TlsContext>> tls_;  // the last is in force
 };

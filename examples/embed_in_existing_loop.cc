@@ -29,7 +29,7 @@ struct HostApplication final : SiteClient::Listener {
     answered = true;
     uv_stop(&loop);
   }
-  void on_roster(const SignedRoster&) override {}
+  bool persist_roster(const SignedRoster&) override { return true; }
 };
 
 // A site of one broker, one gateway and one client, all on this host.

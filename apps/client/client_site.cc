@@ -71,8 +71,8 @@ void ClientApp::Site::on_stream_failed(Instant now, tunnel::uv::StreamRequestId 
   waiters_.handle_failed(now, id, failure);
 }
 
-void ClientApp::Site::on_roster(const SignedRoster& documents) {
-  program::persist_roster(documents, site_.name, state_.dir, log_);
+bool ClientApp::Site::persist_roster(const SignedRoster& documents) {
+  return program::persist_roster(documents, site_.name, state_.dir, log_).empty();
 }
 
 }  // namespace natt::client

@@ -28,7 +28,7 @@ class ClientApp::Site final : private tunnel::uv::SiteClient::Listener {
   void on_stream_opened(Instant now, tunnel::uv::StreamRequestId id) override { waiters_.handle_opened(now, id); }
   void on_stream_failed(Instant now, tunnel::uv::StreamRequestId id,
                         const tunnel::uv::StreamFailure& failure) override;
-  void on_roster(const SignedRoster& documents) override;
+  bool persist_roster(const SignedRoster& documents) override;
 
   config::SiteConfig site_;
   config::StateConfig state_;

@@ -101,10 +101,9 @@ void GatewayApp::update_policy(const Roster& roster) {
   policy_.update(config_, roster, natt::uv::interface_addresses());
 }
 
-void GatewayApp::on_roster(const SignedRoster& documents) {
+bool GatewayApp::persist_roster(const SignedRoster& documents) {
   roster_not_persisted_ = program::persist_roster(documents, config_.site.name, config_.state.dir, log_.sink());
-  // During open() there is no gateway yet; open() itself brings the policy up to date.
-  if (gateway_) update_policy(gateway_->roster());
+  return roster_not_persisted_.empty();
 }
 
 void GatewayApp::on_keys_retired(const std::string& lines) {

@@ -45,7 +45,8 @@ class GatewayApp final : private program::EventLoop::Listener,
   void on_terminate(Instant now) override;
   void on_reload(Instant now) override;
   void on_timer(Instant now) override;
-  void on_roster(const SignedRoster& documents) override;
+  void on_roster(const Roster& roster) override { update_policy(roster); }
+  bool persist_roster(const SignedRoster& documents) override;
   void on_keys_retired(const std::string& lines) override;
 
   [[nodiscard]] Result<tunnel::uv::GatewayOptions> gateway_options();

@@ -166,7 +166,8 @@ void LoopbackSite::open_gateway() {
   const Device& own = device(Role::kGateway, "gw1");
   // SPA frames of a gateway carry no port, so any will do.
   tunnel::uv::GatewayOptions options{.listen = {kLoopback, gateway_port_}, .credentials = credentials(own),
-                                     .spa_keys = {}, .psk = psk_, .roster = make_roster()};
+                                     .spa_keys = {}, .psk = psk_, .roster = make_roster(),
+                                     .persist_retry = std::chrono::milliseconds(50)};
   options.spa_keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
   if (own.older) options.spa_keys.push_back({0, spa::KeyPair::from_secret(own.older->secret())});
   auto made = tunnel::uv::Gateway::open(loop.get(), std::move(options), policy, random, *this);

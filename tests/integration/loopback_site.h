@@ -131,6 +131,8 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   std::unique_ptr<tunnel::uv::SiteClient> client;
   std::map<tunnel::uv::StreamRequestId, tunnel::uv::StreamFailure> failed;
   std::vector<tunnel::uv::StreamRequestId> opened;
+  bool disk_is_full = false;
+  int persist_calls = 0;
   std::map<tunnel::uv::StreamRequestId, std::vector<std::string>> datagrams;
 
  private:
@@ -146,7 +148,11 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   [[nodiscard]] SignedRoster make_roster();
   [[nodiscard]] Device& device(Role role, const std::string& name);
 
-  void on_roster(const SignedRoster&) override {}
+  // Both devices' disk.
+  bool persist_roster(const SignedRoster&) override {
+    ++persist_calls;
+    return !disk_is_full;
+  }
   void on_datagram(Instant, tunnel::uv::StreamRequestId id, ByteView payload) override {
     datagrams[id].emplace_back(as_text(payload));
   }

@@ -144,6 +144,37 @@ TEST_CASE("site: revoking a client at the broker ends its tunnel within a second
   CHECK(site.broker->sites(uv::wall_now())[0].clients_online == 0);
 }
 
+TEST_CASE("site: a roster that cannot be written is acknowledged when it can", "[integration][site]") {
+  LoopbackSite site({});
+  site.open_broker();
+  site.open_gateway();
+  REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }));
+  const auto settled = [&] {
+    for (std::uint64_t before = ~0ull; before != site.broker->signal_stats().messages_in;) {
+      before = site.broker->signal_stats().messages_in;
+      static_cast<void>(site.loop.run_until([] { return false; }, 150));
+    }
+    return site.broker->signal_stats().messages_in;
+  };
+  const std::uint64_t before = settled();
+
+  site.disk_is_full = true;
+  site.push_roster();
+  CHECK(site.loop.run_until([&] { return site.persist_calls >= 3; }));
+  // It is in force, and nobody was told that it is kept.
+  CHECK(site.gateway->roster().number == site.broker->sites(uv::wall_now())[0].roster_number);
+  CHECK(settled() == before);
+
+  site.disk_is_full = false;
+  CHECK(site.loop.run_until([&] { return site.broker->signal_stats().messages_in == before + 1; }));
+  const int calls = site.persist_calls;
+  CHECK(settled() == before + 1);
+  CHECK(site.persist_calls == calls);
+  // The next one at once.
+  site.push_roster();
+  CHECK(site.loop.run_until([&] { return site.broker->signal_stats().messages_in == before + 2; }));
+}
+
 TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {
   LoopbackSite site({});
   open_all(site);

@@ -6,6 +6,7 @@
 #include <natt/errc.h>
 #include <natt/key_choice.h>
 
+#include "src/uv/own_evidence.h"
 #include "src/uv/udp_rejection.h"
 
 namespace natt::uv {
@@ -63,6 +64,7 @@ SiteSignaling::SiteSignaling(uv_loop_s& loop, Options options, const Credentials
       random_(random),
       listener_(listener),
       store_(credentials.site_ca(), options_.view, options_.log),
+      on_disk_(options_.persist_retry),
       timer_(loop, *this),
       memory_(options_.memory_file, options_.log) {}
 
@@ -251,15 +253,16 @@ void SiteSignaling::on_silence(Instant, SignalLink& link, SilenceEvidence::Tcp t
 
 SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidence::Tcp tcp) const {
   const auto mode = options_.modes.find(broker.identity.name);
+  const OwnEvidence own{.credentials = credentials_, .memory = memory_, .roster = roster(), .view = options_.view};
   SilenceEvidence evidence{.broker = broker.identity,
                            .address = broker.link->address(),
                            .mode = mode == options_.modes.end() ? options_.mode : mode->second,
                            .tcp = tcp,
                            .own_generation = key_.generation,
-                           .listed_generations = listed_generations(),
+                           .listed_generations = own.listed_generations(),
                            .newest_used = memory_.memory().newest_used,
-                           .clock_error = known_clock_error(),
-                           .past_certificate = past_certificate(),
+                           .clock_error = own.clock_error(),
+                           .past_certificate = own.past_certificate(),
                            .dns_answered = driver_.heard_from_mute({broker.link->address().ip, broker.listed.dns_port}),
                            .udp_rejected = broker.rejection->was_heard(),
                            .tcp_source = {},
@@ -273,31 +276,6 @@ SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidenc
     evidence.udp_source = each->udp_source;
   }
   return evidence;
-}
-
-// The clients' view of a roster lists no clients.
-std::optional<std::vector<std::uint16_t>> SiteSignaling::listed_generations() const {
-  if (options_.view != RosterView::kFull) return std::nullopt;
-  std::vector<std::uint16_t> generations;
-  if (const RosterDevice* self = roster().find(credentials_.identity())) {
-    for (const SpaPublicKey& key : self->spa_keys) generations.push_back(key.generation);
-  }
-  return generations;
-}
-
-// Once a broker was met in this boot its time is known, whatever happened to the calendar since. Otherwise a clock that
-// shows a time before the last session, or before the roster was issued, is behind by at least as much.
-std::optional<std::chrono::milliseconds> SiteSignaling::known_clock_error() const {
-  const ClockOffset& clock = memory_.memory().clock;
-  if (clock.trust(spa::SystemHostClock().read()) == ClockOffset::Trust::kExact) return std::chrono::milliseconds(0);
-  const auto behind = std::max(roster().issued_at, clock.last_session().value_or(WallTime{})) - wall_now();
-  return behind > std::chrono::milliseconds(0) ? std::optional(behind) : std::nullopt;
-}
-
-std::optional<std::chrono::milliseconds> SiteSignaling::past_certificate() const {
-  if (memory_.memory().clock.trust(spa::SystemHostClock().read()) == ClockOffset::Trust::kExact) return std::nullopt;
-  const auto past = memory_.time() - credentials_.not_after();
-  return past > std::chrono::milliseconds(0) ? std::optional(past) : std::nullopt;
 }
 
 void SiteSignaling::send_knocks(Instant now) {
@@ -316,7 +294,7 @@ void SiteSignaling::send_knock(const Broker& broker, spa::KnockDatagram knock) {
 }
 
 void SiteSignaling::rearm() {
-  std::optional<Instant> deadline = retired_.empty() ? std::nullopt : std::optional(now());
+  std::optional<Instant> deadline = retired_.empty() ? on_disk_.next_deadline() : std::optional(now());
   for (const auto& broker : brokers_) {
     deadline = earlier(deadline, earlier(broker->knocks->next_deadline(), broker->renew_stun_at));
   }
@@ -326,6 +304,7 @@ void SiteSignaling::rearm() {
 void SiteSignaling::on_timer(Instant now) {
   driver_.set_clock_offset(memory_.clock_offset());
   retired_.clear();
+  if (on_disk_.is_due(now)) persist_roster(now);
   for (const auto& broker : brokers_) {
     if (!broker->renew_stun_at || now < *broker->renew_stun_at) continue;
     // Asked again until an answer sets the next renewal.
@@ -421,7 +400,7 @@ void SiteSignaling::on_roster_document(Instant now, Broker& broker, const Roster
     return;
   }
   // The roster itself may have dropped the broker that brought it.
-  if (find(index) != nullptr) static_cast<void>(send(now, index, RosterAck{store_.number()}));
+  if (on_disk_.is_written() && find(index) != nullptr) static_cast<void>(send(now, index, RosterAck{store_.number()}));
 }
 
 Result<RosterChange> SiteSignaling::update_roster(Instant now, const SignedRoster& documents) {
@@ -434,8 +413,17 @@ Result<RosterChange> SiteSignaling::accept_roster(Instant now, const SignedRoste
   options_.log(LogLevel::kInfo, "natt.roster.accepted site=" + credentials_.identity().site +
                                     " number=" + std::to_string(change->number));
   listener_.on_roster(now, *change);
+  on_disk_.note_write(now, listener_.persist_roster(store_.documents()));
   sync_brokers(now);
+  rearm();
   return change;
+}
+
+// All brokers hear of it: which of them brought it is long past.
+void SiteSignaling::persist_roster(Instant now) {
+  on_disk_.note_write(now, listener_.persist_roster(store_.documents()));
+  if (!on_disk_.is_written()) return;
+  for (const BrokerIndex broker : connected()) static_cast<void>(send(now, broker, RosterAck{store_.number()}));
 }
 
 void SiteSignaling::note_stun(const StunReport& report) {

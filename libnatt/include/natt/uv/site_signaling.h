@@ -16,6 +16,7 @@
 #include <natt/broker_clock.h>
 #include <natt/credentials.h>
 #include <natt/endpoint.h>
+#include <natt/roster_on_disk.h>
 #include <natt/roster_store.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/knock_schedule.h>
@@ -46,9 +47,11 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     virtual ~Listener() = default;
     // Everything but rosters and STUN credentials, which are dealt with here. May send().
     virtual void on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) = 0;
-    // A roster was accepted, from signaling or by update_roster(): persist store().documents(), end what it no longer
-    // allows. Acknowledged to the broker after the return.
+    // A roster was accepted, from signaling or by update_roster(): end what it no longer allows.
     virtual void on_roster(Instant now, const RosterChange& change) = 0;
+    // After it: write it to where the next start finds it. While that fails the roster is in force but acknowledged to
+    // no broker, and this is called again every Options::persist_retry.
+    [[nodiscard]] virtual bool persist_roster(const SignedRoster& documents) = 0;
   };
 
   struct Options {
@@ -66,6 +69,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     std::optional<SpaOwnKey> older_key;
     // Where the device remembers its clock and keys (natt/device_memory.h); empty: nowhere.
     std::filesystem::path memory_file;
+    Duration persist_retry = RosterOnDisk::kRetry;
     LogSink log;
   };
 
@@ -173,13 +177,11 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   void on_stun_credentials(Instant now, Broker& broker, const StunCredentials& message);
   void on_roster_document(Instant now, Broker& broker, const RosterReceived& received);
   Result<RosterChange> accept_roster(Instant now, const SignedRoster& documents);
+  void persist_roster(Instant now);
   void send_knocks(Instant now);
   void send_knock(const Broker& broker, spa::KnockDatagram knock);
   void rearm();
   [[nodiscard]] SilenceEvidence evidence_for(const Broker& broker, SilenceEvidence::Tcp tcp) const;
-  [[nodiscard]] std::optional<std::vector<std::uint16_t>> listed_generations() const;
-  [[nodiscard]] std::optional<std::chrono::milliseconds> known_clock_error() const;
-  [[nodiscard]] std::optional<std::chrono::milliseconds> past_certificate() const;
   [[nodiscard]] bool is_address_of(const Identity& broker, const IpAddress& ip) const;
 
   uv_loop_s& loop_;
@@ -191,6 +193,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   Random& random_;
   Listener& listener_;
   RosterStore store_;
+  RosterOnDisk on_disk_;
   std::unique_ptr<TlsContext> tls_;
   std::vector<std::unique_ptr<TlsContext>> former_tls_;  // of channels that are open
   Timer timer_;

@@ -40,6 +40,7 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   void on_flush(Instant now) override { flush(now); }
   void on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) override;
   void on_roster(Instant now, const RosterChange& change) override;
+  bool persist_roster(const SignedRoster& documents) override { return listener_.persist_roster(documents); }
   void on_streams_progress(Instant now) override;
   void on_ip_progress(Instant now) override { on_streams_progress(now); }
   [[nodiscard]] std::vector<IpAddress> outer_addresses() const override;
@@ -188,7 +189,6 @@ void SiteClient::Impl::on_roster(Instant now, const RosterChange& change) {
     if (link != links_.end()) link->second->renew_key();
   }
   if (ip_) ip_->check_routes_again();
-  listener_.on_roster(signaling_->store().documents());
 }
 
 std::vector<IpAddress> SiteClient::Impl::outer_addresses() const {

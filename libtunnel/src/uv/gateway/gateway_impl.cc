@@ -50,6 +50,7 @@ Result<void> Gateway::Impl::open_signaling() {
        .dns_suffix = options_.dns_suffix,
        .older_key = material_->older(),
        .memory_file = options_.memory_file,
+       .persist_retry = options_.persist_retry,
        .log = options_.log},
       material_->credentials(), material_->newest(), options_.psk, options_.roster, *driver_, random_, *this);
   if (!signaling) return tl::unexpected(signaling.error());
@@ -286,7 +287,7 @@ void Gateway::Impl::on_roster(Instant now, const RosterChange& change) {
   if (gate_) gate_->handle_roster_change(signaling_->roster(), change);
   for (const Identity& identity : change.removed) end_client(now, identity, "revoked");
   for (const RevokedCertificate& revoked : change.revoked) end_client(now, revoked.identity, "certificate revoked");
-  listener_.on_roster(signaling_->store().documents());
+  listener_.on_roster(signaling_->roster());
   flush(now);
 }
 

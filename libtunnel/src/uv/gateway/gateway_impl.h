@@ -44,6 +44,7 @@ class Gateway::Impl final : public natt::uv::EndpointDriver::Listener,
   void on_flush(Instant now) override { flush(now); }
   void on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) override;
   void on_roster(Instant now, const RosterChange& change) override;
+  bool persist_roster(const SignedRoster& documents) override { return listener_.persist_roster(documents); }
   void on_streams_progress(Instant now) override;
   void on_timer(Instant now) override;
 

@@ -50,6 +50,7 @@ struct GatewayOptions {
   RetiredKeys retired;  // of a former run
   // Where the gateway remembers its clock and keys (natt/device_memory.h); empty: nowhere.
   std::filesystem::path memory_file;
+  Duration persist_retry = RosterOnDisk::kRetry;  // of a roster that could not be written
   GatewayTunOptions tun;
   // In front of the tunnel's socket, for this gateway alone. None: null. Outlives the gateway.
   spa::KernelGate* gate = nullptr;
@@ -78,8 +79,11 @@ class Gateway {
   class Listener {
    public:
     virtual ~Listener() = default;
-    // A newer roster is in force: persist it.
-    virtual void on_roster(const SignedRoster& documents) = 0;
+    // A newer roster is in force.
+    virtual void on_roster(const Roster& roster) { static_cast<void>(roster); }
+    // After it: write it to where the next start finds it. While that fails no broker is told that this gateway has the
+    // roster, and this is called again every GatewayOptions::persist_retry.
+    [[nodiscard]] virtual bool persist_roster(const SignedRoster& documents) = 0;
     // SPA keys of clients or of the gateway were retired: lines for the file that GatewayOptions::retired comes from.
     virtual void on_keys_retired(const std::string& lines) { static_cast<void>(lines); }
   };

@@ -99,8 +99,9 @@ class SiteClient {
     virtual void on_stream_failed(Instant now, StreamRequestId id, const StreamFailure& failure) = 0;
     // From the target of a UDP flow; `payload` is valid during the call.
     virtual void on_datagram(Instant, StreamRequestId, ByteView) {}
-    // A newer roster is in force: persist it.
-    virtual void on_roster(const SignedRoster& documents) = 0;
+    // A newer roster is in force: write it to where the next start finds it. While that fails no broker is told that
+    // this client has it, and this is called again every RosterOnDisk::kRetry.
+    [[nodiscard]] virtual bool persist_roster(const SignedRoster& documents) = 0;
   };
 
   // Streams that wait for their tunnel; more are refused at once.

@@ -6,7 +6,8 @@
  *
  * The attacker reads each frame when it has arrived, and sends copies at any rate from any source, on its own carrier:
  * as they are; with the frame altered, which only P's key would let pass; or behind another hello or with other
- * connection ids, which P does not cover and the tag does. Who overtakes a frame is not the subject: that one frame is lost (docs/THREAT_MODEL.md section 7).
+ * connection ids, which P does not cover and the tag does. Who overtakes a frame is not the subject: that one frame is
+ * lost (docs/THREAT_MODEL.md section 7).
  *
  * Abstractions
  *   Budgets   one token each (in the code 32, 8/s; 256 SYNs/s; 10 STUN requests/s), back after `second`. The owner
@@ -23,15 +24,18 @@
  *   arrive_stun    StunServer::admit (libnatt/src/stun/stun_server.cc)
  *   second         token buckets; `flow_ends`: the ten seconds of a flow
  *
- * Broken on purpose, each has to fail: CHARGE_FIRST  the knock is charged before the nonce is looked up;
- * SYN_CHARGE_FIRST  a SYN is charged before its P is known to have no other owner; FORGERY_CHARGED  a wrong P is charged
- * as a forged tag; REBOUND_CHARGED  the tag is looked at before the nonce; STUN_CHARGE_FIRST  a STUN request is charged before its nonce is looked up: with ten copies a second of
- * one request, from anywhere, its owner gets no answer.
+ * Broken on purpose, each has to fail:
+ *   CHARGE_FIRST       the knock is charged before the nonce is looked up
+ *   SYN_CHARGE_FIRST   a SYN is charged before its P is known to have no other owner
+ *   FORGERY_CHARGED    a wrong P is charged as a forged tag
+ *   REBOUND_CHARGED    the tag is looked at before the nonce
+ *   STUN_CHARGE_FIRST  a STUN request is charged before its nonce is looked up: with ten copies a second of one
+ *                      request, from anywhere, its owner gets no answer
  *
  * What does not hold, and is asserted to fail (docs/THREAT_MODEL.md section 7):
- *   UNKNOWN        a frame whose nonce the verifier does not know, though it was seen: lost on the way, or refused for its
- *                  time (a clock that is off, the minute after a start without a journal). Copies of it with other
- *                  connection ids, 10,000 a second, use up the budget of forged tags, and fresh frames are not opened.
+ *   UNKNOWN  a frame whose nonce the verifier does not know, though it was seen: lost on the way, or refused for its
+ *            time (the minute after a start without a journal). Copies of it with other connection ids, 10,000 a
+ *            second, use up the budget of forged tags, and fresh frames are not opened.
  */
 
 /* What an assertion is called in tests/formal/run.sh: never true. */

@@ -17,13 +17,14 @@
  * Transitions             stand for
  *   renew_device          Registrar::renew (apps/nattctl/registrar.cc): the roster lists up to four, the file has two
  *   renew_verifier        the same for a broker: two and two; its file brings the roster
- *   knock                 choose_keys, Verifier::Core::report_new_key and note_own_key_use, RosterLoader::handle_key_used
+ *   knock                 choose_keys, Verifier::Core::report_new_key and note_own_key_use,
+ *                         RosterLoader::handle_key_used
  *   take_own_file         BrokerSite::set_material, InitialVerifier::set_keys: OwnKeys::set
  *   take_roster           RosterLoader::handle_roster, OwnKeys::handle_roster
  *   write_retired         the file of retired keys, appended within a second; `crash` forgets what is not in it
  *   usable                RetiredKeys::usable: all listed but the retired; when that is none, all listed
- *   crash                 the next run has the pairs of its file, without those that it knows to be retired, and has seen
- *                         nobody use anything
+ *   crash                 the next run has the pairs of its file, without those that it knows to be retired, and has
+ *                         seen nobody use anything
  *   retire_own            OwnKeys::retire_used: every device has used the newest while there were two
  *
  * Broken on purpose, each has to fail: RETIRE_AT_ONCE  the roster drops the old key at renewal; RETIRE_ON_LIST  the
@@ -34,7 +35,8 @@
  * ANY_ORDER: one renewal, and the device's file may come before the roster: holds.
  *
  * docs/OPERATIONS.md forbids two things, and each fails: with OFTEN, the device is renewed several times in any order;
- * AGAIN  the verifier is renewed while a device that is off knows its older pair alone, though all others know the newer.
+ * AGAIN  the verifier is renewed while a device that is off knows its older pair alone, though all others know the
+ * newer.
  */
 
 #define LAST 4 /* generations 1 to LAST */

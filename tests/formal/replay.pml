@@ -27,6 +27,9 @@
  * CLOCK         the calendar is set, while the verifier runs or is down.
  * JOURNAL_LOST  a start may find nothing that it can use.
  * CORRECTED     with both: the clock is behind when the verifier starts, and set right before a copy is tried.
+ * START         begins before the first run, with keys that are new, and the file may be missing, come later or grow:
+ *   start_first, start_without_file, start_unavailable   MappedJournal::open, load, make_first_file
+ *   file_comes, copy_all, publish                        begin_move, move_piece (journal_move.cc), end_move
  *
  * Broken on purpose, each has to fail:
  *   GRANT_FIRST        nonce and journal come after the grant
@@ -39,14 +42,22 @@
  *   OLD_COPY           a copy of the journal from before the last record is believed
  *   NO_DEVICE_MEMORY   a device that was removed comes back without its floor
  *   SHARED_KEY         two verifiers have one key
- * RESIDUAL: a journal is lost, and the clock goes back to a time that was served before. docs/THREAT_MODEL.md section 7
- * says what passes then.
+ *   FIRST_ALWAYS       new keys are enough for a first run, whatever trace there is of another
+ *   COMES_CLEAN        a file that comes while a run goes on vouches for what the run accepted before
+ *   GROW_EARLY         a larger file gets the name before it holds what the other does
+ *   GROW_UNFOLLOWED    what is accepted then goes into the old one alone
+ * What does not hold, and is asserted to fail (docs/THREAT_MODEL.md section 7):
+ *   RESIDUAL  a journal is lost, and the clock goes back to a time that was served before
+ *   WIPED     the state folder is deleted whole in the first five minutes of the keys; KEYS_OLD, later: that holds
+ *   UNLOCKED  the lock cannot be had, for another reason than that somebody holds it. That run leaves no trace: the
+ *             next believes the file of the run before, which is not 30 s old (KEYS_OLD), or is a first one for itself
+ *             (NO_FORMER). UNLOCKED_WAITS  such a run refuses for 30 s longer: holds with KEYS_OLD.
  */
 
 #define SKEW 2
 #define QUARANTINE (SKEW + 1)
-/* Clocks that are set make more states of the same time. */
-#if defined(CLOCK) && !defined(CORRECTED)
+/* Clocks that are set, and states of the folder, make more states of the same time. */
+#if defined(CLOCK) && !defined(CORRECTED) || defined(START)
 #define LAST 8
 #else
 #define LAST 11
@@ -84,6 +95,36 @@ byte last_beat;   /* its last, by the calendar and */
 byte beat_off;    /* the calendar's offset then; both as of the crash */
 byte written_accept_from;
 
+#ifdef START
+bool has_lock, has_file; /* in the state folder */
+bool is_unlocked;        /* this run: the file is left alone */
+byte beat_now;           /* when the last beat was */
+bool growing, is_level;  /* a larger file is being made; it holds what the other does */
+bool next_recorded, next_lost;
+#else
+#define has_file true
+#endif
+
+/* find_doubt: the calendar against the time since boot; with START also how old the last beat is. */
+#ifdef START
+#define TRUST 1
+#if defined(NO_FORMER)
+#define IS_TRUSTED false
+#else
+#define IS_TRUSTED (off == beat_off && now <= beat_now + TRUST)
+#endif
+#else
+#define IS_TRUSTED (off == beat_off)
+#endif
+/* All of a run is within five minutes of the keys. */
+#if defined(KEYS_OLD)
+#define IS_FIRST false
+#elif defined(FIRST_ALWAYS)
+#define IS_FIRST (!has_file)
+#else
+#define IS_FIRST (!has_lock && !has_file)
+#endif
+
 bool in_other_set;
 bool journal_was_lost;
 bool went_back; /* the clock, ever */
@@ -96,7 +137,13 @@ inline grant() {
 inline give_up() {
   recorded = false;
 #ifndef FORGET_LOST
-  lost = true
+  lost = true;
+#endif
+#ifdef START
+  if
+  :: is_level -> next_recorded = false; next_lost = true
+  :: else
+  fi
 #endif
 }
 
@@ -155,9 +202,18 @@ inline remember() {
   }
 }
 
+#ifdef START
 inline append() {
-  recorded = true
+  d_step {
+    recorded = recorded || (has_file && !is_unlocked);
+#ifndef GROW_UNFOLLOWED
+    next_recorded = next_recorded || is_level
+#endif
+  }
 }
+#else
+inline append() { recorded = true }
+#endif
 
 /* The process may be killed between any two steps. */
 inline present() {
@@ -199,13 +255,27 @@ inline crash() {
     newest_removed = false;
     floor_is_new = false;
     accept_from = 0;
+#ifdef START
+    if
+    :: !is_unlocked -> beat_now = now; last_beat = WALL; beat_off = off
+    :: else
+    fi;
+    is_unlocked = false;
+    stop_growing()
+#else
     last_beat = WALL;
     beat_off = off
+#endif
   }
 }
 
 /* Once a second. */
+#ifdef START
+inline beat() { newest_beat = newest_beat || (has_file && !is_unlocked && WALL + QUARANTINE >= ts) }
+#else
 inline beat() { newest_beat = newest_beat || WALL + QUARANTINE >= ts }
+#endif
+
 
 inline wait() {
 #if defined(NO_QUARANTINE)
@@ -228,8 +298,15 @@ inline begin_run() {
   :: else
   fi;
   beat();
+#ifdef START
+  if
+  :: !is_unlocked -> last_beat = 0; beat_off = 0; beat_now = 0
+  :: else
+  fi;
+#else
   last_beat = 0;
   beat_off = 0;
+#endif
 #ifdef WALL_FLOOR
   started_off = off;
 #endif
@@ -275,6 +352,98 @@ inline start_without_journal() {
     begin_run()
   }
 }
+
+#ifdef START
+inline stop_growing() {
+  growing = false;
+  is_level = false;
+  next_recorded = false;
+  next_lost = false
+}
+
+inline lose_file() {
+  has_file = false;
+  recorded = false;
+  lost = false;
+  newest_beat = false
+}
+
+/* kFirst: no file, no trace of a run, and keys that are not five minutes old. */
+inline start_first() {
+  d_step {
+    has_lock = true;
+    has_file = true;
+    accept_from = now;
+    written_accept_from = now;
+    begin_run()
+  }
+}
+
+/* kMissing. */
+inline start_without_file() {
+  d_step {
+    has_lock = true;
+    has_file = true;
+    wait();
+    begin_run()
+  }
+}
+
+/* kUnavailable: what is there is read, and goes; none can be made. */
+inline start_unavailable() {
+  has_lock = true;
+  if
+  :: has_file && IS_TRUSTED -> start_with_journal()
+  :: has_file -> start_with_doubt()
+  :: !has_file -> d_step { wait(); begin_run() }
+  fi;
+  d_step { lose_file() }
+}
+
+/* kUnavailable, when the lock cannot be had though nobody holds it: neither read nor replaced. */
+inline start_unlocked() {
+  d_step {
+    is_unlocked = true;
+    accept_from = now + QUARANTINE;
+#ifdef UNLOCKED_WAITS
+    accept_from = now + QUARANTINE + TRUST;
+#endif
+    begin_run();
+    visited = IS_COVERED;
+    revisited = false
+  }
+}
+
+/* What was accepted so far stands nowhere. */
+inline file_comes() {
+  d_step {
+    has_file = true;
+    lost = mine >= SLOT(WALL - QUARANTINE) && mine <= SLOT(WALL + QUARANTINE);
+#ifdef COMES_CLEAN
+    lost = false;
+    written_accept_from = 0;
+#else
+    written_accept_from = now + QUARANTINE;
+#endif
+    beat()
+  }
+}
+
+inline copy_all() { d_step { next_recorded = recorded; next_lost = lost; is_level = true } }
+
+inline publish() {
+  d_step {
+    recorded = next_recorded;
+    lost = next_lost;
+    stop_growing()
+  }
+}
+#ifdef GROW_EARLY
+#define MAY_PUBLISH growing
+#else
+#define MAY_PUBLISH is_level
+#endif
+#endif
 
 inline readd() {
   d_step {
@@ -328,9 +497,6 @@ inline set_clock(to) {
 #else
 #define MAY_PRESENT true
 #endif
-/* find_doubt: the calendar against the time since boot. */
-#define IS_TRUSTED (off == beat_off)
-
 active proctype world() {
   bool pass, was_covered;
   /* Any time that a device with a clock within or out of the skew may write. */
@@ -341,7 +507,9 @@ active proctype world() {
   :: ts = RIGHT + 5
   fi;
   mine = SLOT(ts);
+#ifndef START
   begin_run();
+#endif
   do
   :: now < LAST ->
        d_step {
@@ -361,12 +529,31 @@ active proctype world() {
   :: running && IS_IN_THE_WAY -> others()
   :: running -> readd()
   :: running -> crash()
-  :: !running && IS_TRUSTED -> start_with_journal()
+  :: !running && has_file && IS_TRUSTED -> start_with_journal()
 #ifdef OLD_COPY
   :: !running && IS_TRUSTED -> recorded = false; start_with_journal()
 #endif
-  :: !running -> start_with_doubt()
+  :: !running && has_file -> start_with_doubt()
+#ifdef START
+  :: !running && IS_FIRST -> start_first()
+  :: !running && !has_file -> start_without_file()
+  :: !running -> start_unavailable()
+  :: running && !has_file && !is_unlocked -> file_comes()
+#ifdef UNLOCKED
+  :: !running -> start_unlocked()
+#endif
+#ifdef WIPED
+  :: !running && has_lock -> d_step { has_lock = false; lose_file() }
+#endif
+#if !defined(UNLOCKED) && !defined(WIPED)
+  :: running && has_file && !is_unlocked && !growing -> growing = true
+  :: running && growing && !is_level -> copy_all()
+  :: running && MAY_PUBLISH -> publish()
+#endif
+#endif
+#ifdef JOURNAL_LOST
   :: !running && MAY_LOSE -> start_without_journal()
+#endif
 #ifdef SHARED_KEY
   :: made && !in_other_set && IS_TIMELY -> in_other_set = true; grant()
 #endif

@@ -16,11 +16,16 @@
  *   mode              SignalAdmission::set_wants_knock (a reload changes the mode)
  *   revoke            the change of roster
  *
- * Broken on purpose, each has to fail: KEEP_KEYS  its keys stay in the verifier; CACHED_VERDICT  the verdict of an Initial is found before the hint is looked up;
- * KEEP_GRANT  UDP grants stay; KEEP_CHANNEL  channels stay; KEEP_STUN  credentials stay; KEEP_RELAY  grants that the
- * relay has sealed go on; KEEP_HELD  a hello that waits for its knock (up to 3 s) is not dropped, so that a change of the
- * mode to `tcp` meanwhile admits it; KEEP_SOURCE  the kernel goes on letting SYNs of the address through, at
- * tcp_visibility ip, for up to 10 s.
+ * Broken on purpose, each has to fail:
+ *   KEEP_KEYS       its keys stay in the verifier
+ *   CACHED_VERDICT  the verdict of an Initial is found before the hint is looked up
+ *   KEEP_GRANT      UDP grants stay
+ *   KEEP_CHANNEL    channels stay
+ *   KEEP_STUN       credentials stay
+ *   KEEP_RELAY      grants that the relay has sealed go on
+ *   KEEP_HELD       a hello that waits for its knock (up to 3 s) is not dropped, so that a change of the mode to `tcp`
+ *                   meanwhile admits it
+ *   KEEP_SOURCE     the kernel goes on letting SYNs of the address through, at tcp_visibility ip, for up to 10 s
  */
 
 bool is_member = true;

@@ -61,6 +61,9 @@ holds replay JOURNAL_LOST
 holds replay CLOCK
 holds replay CLOCK JOURNAL_LOST
 holds replay CLOCK JOURNAL_LOST CORRECTED
+holds replay START
+holds replay START WIPED KEYS_OLD
+holds replay START UNLOCKED KEYS_OLD UNLOCKED_WAITS
 breaks:second_grant replay JOURNAL_LOST GRANT_FIRST
 breaks:second_grant replay JOURNAL_LOST NO_QUARANTINE
 breaks:second_grant replay JOURNAL_LOST QUARANTINE_SHORT
@@ -71,7 +74,14 @@ breaks:second_grant replay CLOCK JOURNAL_LOST CORRECTED WALL_FLOOR
 breaks:second_grant replay CLOCK NO_REVISIT
 breaks:second_grant replay CLOCK FORGET_LOST
 breaks:second_grant replay CLOCK NO_DEVICE_MEMORY
+breaks:second_grant replay START FIRST_ALWAYS
+breaks:second_grant replay START COMES_CLEAN
+breaks:second_grant replay START GROW_EARLY
+breaks:second_grant replay START GROW_UNFOLLOWED
 known:second_grant replay CLOCK JOURNAL_LOST RESIDUAL
+known:second_grant replay START WIPED
+known:second_grant replay START UNLOCKED KEYS_OLD
+known:second_grant replay START UNLOCKED NO_FORMER
 holds revocation
 breaks:knock revocation KEEP_KEYS
 breaks:initial revocation CACHED_VERDICT
@@ -92,11 +102,13 @@ never_taken() {
   esac
 }
 
-# The first step of a process in MODEL that no state led to. What stands in an inline is there once for each use, and some
-# uses never come that far.
+# The first step in MODEL that no state led to. An inline is there once for each use; where an attacker uses it,
+# some uses never come to its end.
 unreached() {
-  local model=$1 from
-  from=$(grep -n -m 1 '^active proctype' "$here/$model.pml" | cut -d: -f1)
+  local model=$1 from=0
+  case $model in
+    hiding | liveness) from=$(grep -n -m 1 '^active proctype' "$here/$model.pml" | cut -d: -f1) ;;
+  esac
   sed -n "s/^\t.*$model\.pml:\([0-9]*\), state [0-9]*, \"\(.*\)\"$/\1 \2/p" pan.log |
     awk -v from="$from" '$1 > from && $2 != "-end-"' | { grep -Ev "$(never_taken "$model")" || true; } | head -n 1
 }
@@ -104,6 +116,7 @@ unreached() {
 # What the check of MODEL DEFINE... found: `holds`, `violated:WHAT`, or why neither can be said.
 finding() {
   local model=$1 folder=$2 status=0 step
+  local unfinished='depth too small|out of memory|MEMLIM|not completed|stopped|aborted'
   shift 2
   cd "$folder"
   spin "${@/#/-D}" -a "$here/$model.pml" >spin.log 2>&1 || { echo "spin refuses it: $(head -n 1 spin.log)"; return; }
@@ -112,8 +125,8 @@ finding() {
   ./pan -m100000 >pan.log 2>&1 || status=$?
   if grep -q 'assertion violated' pan.log; then
     echo "violated:$(sed -n 's/.*assertion violated .*||\([a-z_]*\)) (at depth.*/\1/p' pan.log | head -n 1)"
-  elif [[ $status -ne 0 ]] || grep -Eq 'depth too small|memory$|MEMLIM|not completed|stopped|aborted' pan.log; then
-    echo "the search did not end: status $status, $(grep -Em 1 'depth too small|MEMLIM|not completed|stopped|aborted|pan:' pan.log)"
+  elif [[ $status -ne 0 ]] || grep -Eq "$unfinished" pan.log; then
+    echo "the search did not end: status $status, $(grep -Em 1 "$unfinished|pan:" pan.log)"
   elif ! grep -q 'errors: 0' pan.log; then
     echo "another error: $(grep -m 1 'pan:' pan.log)"
   elif step=$(unreached "$model") && [[ -n $step ]]; then

@@ -58,10 +58,15 @@ void add_gate_health(control::Health& health, const GateState& state) {
   for (std::size_t i = 0; i < stats.packets.size(); ++i) {
     health.gate->packets.emplace_back(to_string(static_cast<spa::GateVerdict>(i)), stats.packets[i]);
   }
+  if (!health.check("kernel_gate_on_sockets", stats.shortfall.empty())) {
+    health.add(control::HealthStatus::kWarning,
+               "kernel gate: not on every socket, so packets of strangers reach this program, which refuses them, or "
+               "devices that are new stay out over TCP: " + stats.shortfall);
+  }
   if (!health.check("kernel_gate_has_room", stats.complete)) {
     health.add(control::HealthStatus::kWarning,
                "kernel gate: more devices than fit in it, so knocks of strangers reach this program, and TCP stays closed "
-               "to devices that are not in it: restart this program");
+               "to devices that are not in it: restart this program unless it grows within a minute");
   }
 }
 

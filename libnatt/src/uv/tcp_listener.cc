@@ -2,8 +2,6 @@
 #include <natt/uv/tcp_listener.h>
 
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -29,17 +27,6 @@ bool only_this_connection(int error) {
 void drop_inherited_filter(int fd) {
   const int unused = 0;
   static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused));  // ENOENT: there is none
-}
-
-Result<void> put_filter(int fd, int program) {
-  if (program < 0) return {};
-  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof program) != 0) {
-    return io_error("SO_ATTACH_BPF", errno);
-  }
-  // SPA.md 1.4, T-SYN: one SYN-ACK more and no further, should a captured SYN be answered at all.
-  const int retries = 1;
-  static_cast<void>(::setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof retries));
-  return {};
 }
 
 }  // namespace
@@ -113,7 +100,9 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Op
                                  options.reuse_port ? PortSharing::kReusePort : PortSharing::kNone);
   if (!bound) return tl::unexpected(bound.error());
   const int fd = bound->fd.get();
-  if (auto put = put_filter(fd, options.filter_program); !put) return tl::unexpected(put.error());
+  if (options.before_listen) {
+    if (auto prepared = options.before_listen(fd); !prepared) return tl::unexpected(prepared.error());
+  }
   if (::listen(fd, options.backlog) != 0) return io_error("listen", errno);
   return start(loop, std::make_unique<Block>(std::move(*bound), options.accepts_per_turn, listener));
 }
@@ -121,8 +110,11 @@ Result<std::unique_ptr<TcpListener>> TcpListener::open(uv_loop_s& loop, const Op
 Result<std::unique_ptr<TcpListener>> TcpListener::adopt(uv_loop_s& loop, int descriptor, const Options& options,
                                                         Listener& listener) {
   BoundSocket socket{.fd = Descriptor(descriptor)};
-  if (options.filter_program < 0) drop_inherited_filter(descriptor);
-  if (auto put = put_filter(descriptor, options.filter_program); !put) return tl::unexpected(put.error());
+  if (!options.before_listen) {
+    drop_inherited_filter(descriptor);
+  } else if (auto prepared = options.before_listen(descriptor); !prepared) {
+    return tl::unexpected(prepared.error());
+  }
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return io_error("fcntl", errno);
   return start(loop, std::make_unique<Block>(std::move(socket), options.accepts_per_turn, listener));

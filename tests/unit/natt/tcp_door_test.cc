@@ -2,8 +2,10 @@
 // What a broker's TCP door tells the kernel gate about addresses.
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
 #include <set>
 
+#include <natt/spa/errc.h>
 #include <natt/spa/kernel_gate.h>
 #include <natt/spa/verifier_group.h>
 
@@ -14,7 +16,7 @@ using namespace natt;
 
 namespace {
 
-// Only knows whose SYNs it would let through.
+// Only knows whose SYNs it would let through, and on which sockets it is.
 class AddressGate final : public spa::KernelGate {
  public:
   Result<spa::HintListener*> add_verifier(const spa::MaskKey&) override { return nullptr; }
@@ -27,13 +29,22 @@ class AddressGate final : public spa::KernelGate {
   void expect_answer(std::span<const std::uint8_t, 12>, Duration) override {}
   void expect_relay(const SocketAddress&, Duration) override {}
   void expect_dns(const SocketAddress&, Duration) override {}
-  Result<void> attach(int, spa::GateSocket) override { return {}; }
-  Result<void> detach(int) override { return {}; }
+  Result<void> attach(int socket, spa::GateSocket kind) override {
+    if (refuses) return fail(spa::Errc::kUnavailable, "no room");
+    gated[socket] = kind;
+    return {};
+  }
+  Result<void> detach(int socket) override {
+    gated.erase(socket);
+    return {};
+  }
   [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
   [[nodiscard]] bool complete() const override { return true; }
   [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }
 
   std::set<IpAddress> open;
+  std::map<int, spa::GateSocket> gated;
+  bool refuses = false;
 };
 
 struct DoorWorld {
@@ -75,4 +86,45 @@ TEST_CASE("tcp door: a revoked device's addresses are closed, but for others tha
   CHECK(world.gate.open == std::set{world.shared.ip});
   world.door.remove_device(world.now, world.bob);
   CHECK(world.gate.open.empty());
+}
+
+TEST_CASE("tcp door: a gate that is to leave the listener knows of it", "[natt][door]") {
+  DoorWorld world;
+  constexpr int kListener = 7;
+  REQUIRE(world.door.set_listener(kListener));
+  CHECK(world.gate.gated == std::map<int, spa::GateSocket>{{kListener, spa::GateSocket::kTcpIp}});
+  REQUIRE(world.door.set_policy(world.now, SpaMode::kUdpTcp, TcpVisibility::kOpen));
+  CHECK(world.gate.gated.empty());
+}
+
+TEST_CASE("tcp door: a listener that does not take the gate is served as without one", "[natt][door]") {
+  DoorWorld world;
+  constexpr int kListener = 7;
+  world.gate.refuses = true;
+  REQUIRE(world.door.set_listener(kListener));
+  const TcpDoorPlan without = plan_tcp_door(SpaMode::kUdpTcp, TcpVisibility::kIp, false);
+  CHECK(world.door.plan().visibility == TcpVisibility::kOpen);
+  CHECK(world.door.plan().wants_knock);
+  CHECK(world.door.plan().shortfall == without.shortfall + ": no room");
+  world.knock(world.alice, world.own);
+  CHECK(world.gate.open.empty());
+  // A reload tries again.
+  REQUIRE(world.door.set_policy(world.now, SpaMode::kUdpTcp, TcpVisibility::kIp));
+  CHECK(world.door.plan().visibility == TcpVisibility::kOpen);
+  world.gate.refuses = false;
+  REQUIRE(world.door.set_policy(world.now, SpaMode::kUdpTcp, TcpVisibility::kIp));
+  CHECK(world.door.plan() == plan_tcp_door(SpaMode::kUdpTcp, TcpVisibility::kIp, true));
+  CHECK(world.gate.gated.at(kListener) == spa::GateSocket::kTcpIp);
+}
+
+TEST_CASE("tcp door: a listener that keeps its old program says so and is tried again", "[natt][door]") {
+  DoorWorld world;
+  constexpr int kListener = 7;
+  REQUIRE(world.door.set_listener(kListener));
+  world.gate.refuses = true;
+  CHECK_FALSE(world.door.set_policy(world.now, SpaMode::kTcp, TcpVisibility::kSyn));
+  CHECK(world.gate.gated.at(kListener) == spa::GateSocket::kTcpIp);
+  world.gate.refuses = false;
+  CHECK(world.door.set_policy(world.now, SpaMode::kTcp, TcpVisibility::kSyn));
+  CHECK(world.gate.gated.at(kListener) == spa::GateSocket::kTcpSyn);
 }

@@ -7,6 +7,7 @@
 // Resource type on the embedder's loop and its thread. After the destructor has
 // returned the port is free and no callback runs.
 
+#include <functional>
 #include <memory>
 
 #include <natt/address.h>
@@ -28,9 +29,9 @@ class TcpListener {
     std::size_t accepts_per_turn = 32;
     // What open() takes instead of binding, as adopt() does. -1: none.
     int adopt = -1;
-    // A socket filter (SO_ATTACH_BPF), in force before the socket listens; -1: none. Connections do not inherit it, and an
-    // adopted socket loses what it had.
-    int filter_program = -1;
+    // Called by open() once the socket is bound, before it listens: for a filter, which its connections do not inherit.
+    // Without, an adopted socket loses the filter that it had.
+    std::function<Result<void>(int socket)> before_listen;
   };
 
   class Listener {

@@ -158,13 +158,12 @@ Result<void> Broker::Impl::open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix>
 
 Result<void> Broker::Impl::open_tcp(uv_loop_s& loop) {
   TcpListener::Options listen{.bind = {options_.address, udp_->port()}, .adopt = options_.sockets.tcp};
-  // Before it listens: there is no moment in which strangers see the port.
-  const auto kind = door_.gate_socket();
-  if (options_.gate != nullptr && kind) listen.filter_program = options_.gate->program(*kind);
+  // There is no moment in which strangers see the port.
+  listen.before_listen = [this](int socket) { return door_.set_listener(socket); };
   auto tcp = SignalServer::open(loop, listen, admission_, hub_, *this);
   if (!tcp) return tl::unexpected(tcp.error());
   tcp_ = std::move(*tcp);
-  return door_.set_listener(tcp_->descriptor());
+  return {};
 }
 
 void Broker::Impl::arm_timer() {

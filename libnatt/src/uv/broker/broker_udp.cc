@@ -21,7 +21,11 @@ class BrokerUdp::Port final : public UdpSocket::Listener {
     auto socket = UdpSocket::open(loop, options, *this);
     if (!socket) return tl::unexpected(socket.error());
     socket_ = std::move(*socket);
-    if (gate != nullptr) return gate->attach(socket_->descriptor(), kind);
+    if (gate != nullptr) {
+      // The gate logs why not, and health tells: we drop strangers' packets ourselves then.
+      static_cast<void>(gate->attach(socket_->descriptor(), kind));
+      return {};
+    }
     // What a former process left on an adopted socket; ENOENT mostly.
     const int unused = 0;
     static_cast<void>(::setsockopt(socket_->descriptor(), SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused));

@@ -19,15 +19,26 @@ Result<void> TcpDoor::set_policy(Instant now, SpaMode mode, std::optional<TcpVis
   TcpDoorPlan plan = plan_tcp_door(mode, wanted, gate_ != nullptr);
   const bool same = mode == mode_ && plan == plan_ && listener_ >= 0 && applied_;
   mode_ = mode;
+  wanted_ = wanted;
   plan_ = std::move(plan);
   admission_.set_wants_knock(now, plan_.wants_knock);
   if (same) return {};
-  log_(LogLevel::kInfo,
-       fmt::format("natt.spa.mode mode={} tcp_visibility={}", to_string(mode_), to_string(plan_.visibility)));
-  if (!plan_.shortfall.empty()) log_(LogLevel::kWarning, "natt.spa.visible reason=\"" + plan_.shortfall + "\"");
+  log_plan();
   auto done = apply_gate();
   applied_ = done.has_value();
   return done;
+}
+
+Result<void> TcpDoor::set_listener(int descriptor) {
+  listener_ = descriptor;
+  gated_ = false;
+  return gate_ == nullptr ? remove_gate() : apply_gate();
+}
+
+void TcpDoor::log_plan() {
+  log_(LogLevel::kInfo,
+       fmt::format("natt.spa.mode mode={} tcp_visibility={}", to_string(mode_), to_string(plan_.visibility)));
+  if (!plan_.shortfall.empty()) log_(LogLevel::kWarning, "natt.spa.visible reason=\"" + plan_.shortfall + "\"");
 }
 
 std::optional<spa::GateSocket> TcpDoor::gate_socket() const {
@@ -41,12 +52,34 @@ std::optional<spa::GateSocket> TcpDoor::gate_socket() const {
 
 Result<void> TcpDoor::apply_gate() {
   if (listener_ < 0 || gate_ == nullptr) return {};
-  if (const auto kind = gate_socket()) return gate_->attach(listener_, *kind);
+  const auto kind = gate_socket();
+  if (!kind) return remove_gate();
+  auto attached = gate_->attach(listener_, *kind);
+  if (attached) {
+    gated_ = true;
+    return {};
+  }
+  if (gated_) return attached;
+  go_without_gate(attached.error().message);
+  return {};
+}
+
+// Of an adopted socket also what a former process left there.
+Result<void> TcpDoor::remove_gate() {
+  gated_ = false;
+  if (gate_ != nullptr) return gate_->detach(listener_);
   const int unused = 0;
   const bool detached = ::setsockopt(listener_, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) == 0;
   // ENOENT: there was none.
   if (!detached && errno != ENOENT) return io_error("SO_DETACH_FILTER", errno);
   return {};
+}
+
+// A service that strangers see is better than none.
+void TcpDoor::go_without_gate(const std::string& reason) {
+  plan_ = plan_tcp_door(mode_, wanted_, false);
+  plan_.shortfall += ": " + reason;
+  log_plan();
 }
 
 void TcpDoor::on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) {

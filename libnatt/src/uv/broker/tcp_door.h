@@ -31,14 +31,12 @@ class TcpDoor final : public KnockListener {
   TcpDoor(const TcpDoor&) = delete;
   TcpDoor& operator=(const TcpDoor&) = delete;
 
-  // The first time before there is a listener, again after a reload. kIo when the gate could not be put on the
-  // listener, which then is as visible as before: the next call tries again.
+  // The first time before there is a listener, again after a reload. An error when a listener that has a gate did not
+  // take its other program: then it is as visible as before, and the next call tries again.
   [[nodiscard]] Result<void> set_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> wanted);
-  // The socket that policy changes act on; the gate puts later programs on it, too.
-  [[nodiscard]] Result<void> set_listener(int descriptor) {
-    listener_ = descriptor;
-    return apply_gate();
-  }
+  // The socket that policy changes act on; the gate puts later programs on it, too. Best before it listens. A socket
+  // that does not take the gate is served as on a host without: the plan says so.
+  [[nodiscard]] Result<void> set_listener(int descriptor);
 
   void on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) override;
   void handle_knock_missing(Instant now, const KnockMissing& missing);
@@ -59,14 +57,19 @@ class TcpDoor final : public KnockListener {
     Instant since{};
   };
   [[nodiscard]] Result<void> apply_gate();
+  [[nodiscard]] Result<void> remove_gate();
+  void go_without_gate(const std::string& reason);
+  void log_plan();
 
   SignalAdmission& admission_;
   AddressGrants& grants_;
   spa::KernelGate* gate_;
   LogSink log_;
   SpaMode mode_ = SpaMode::kUdpTcp;
+  std::optional<TcpVisibility> wanted_;
   TcpDoorPlan plan_;
   int listener_ = -1;
+  bool gated_ = false;   // the listener has a program of the gate
   bool applied_ = true;  // otherwise the listener still shows what an earlier plan asked for
   std::map<Identity, Missing> missing_;
 };

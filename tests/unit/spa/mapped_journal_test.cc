@@ -239,7 +239,8 @@ TEST_CASE("spa mapped journal: a full disk leaves none behind that could vouch",
   CHECK(site.start() == ReplayState::kMissing);
 }
 
-TEST_CASE("spa mapped journal: what a run has left that died while it made a file is removed", "[spa][mapped_journal]") {
+TEST_CASE("spa mapped journal: what a run has left that died while it made a file is removed",
+          "[spa][mapped_journal]") {
   JournalFolder folder;
   std::ofstream(folder.path().string() + ".new-a1B2c3") << "half of one";
   std::ofstream(folder.folder / "replay-hq2.journal.new-a1B2c3") << "another site's";

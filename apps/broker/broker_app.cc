@@ -52,7 +52,9 @@ BrokerApp::BrokerApp(program::EventLoop& loop, config::BrokerConfig config, conf
       config_(std::move(config)),
       log_(log),
       retired_keys_(loop.native(), config_.state.dir, log.sink()),
-      reloading_(loop.native()),
+      reload_(
+          loop.native(), [file = config_.file] { return read_again(file); },
+          [this](const Reload& reload, program::ReloadScope scope) { apply_reload(natt::uv::now(), reload, scope); }),
       metrics_(loop.native(), [this] { return status(); }, log.sink()),
       timer_(loop.native(), *this) {}
 
@@ -98,7 +100,8 @@ Result<void> BrokerApp::open() {
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
-  return metrics_.open(config_.metrics);
+  metrics_.serve(config_.metrics);
+  return {};
 }
 
 Result<std::vector<natt::uv::BrokerSiteOptions>> BrokerApp::site_options() {
@@ -128,7 +131,7 @@ void BrokerApp::watch_files() {
     });
   }
   // Renewed keys come with this file: nobody has to remember the signal. Settings wait for it.
-  watch(config_.file, [this] { read_again(); });
+  watch(config_.file, [this] { reload_.start(program::ReloadScope::kKeys); });
 }
 
 void BrokerApp::apply_settings() {
@@ -151,54 +154,45 @@ void BrokerApp::on_timer(Instant now) {
   timer_.arm(now + std::chrono::milliseconds(50));
 }
 
-void BrokerApp::on_reload(Instant) {
-  settings_wanted_ = true;
-  read_again();
+void BrokerApp::on_reload(Instant) { reload_.start(program::ReloadScope::kKeysAndSettings); }
+
+BrokerApp::Reload BrokerApp::read_again(const std::filesystem::path& file) {
+  Reload reload{.config = config::load_broker_config(file), .credentials = {}};
+  if (!reload.config) return reload;
+  // Who uses a new key has to have it after a power cut, too.
+  const auto synced = config::sync_file(file);
+  for (const config::SiteConfig& site : reload.config->sites) {
+    reload.credentials.push_back(synced ? config::make_credentials(site) : tl::unexpected(synced.error()));
+  }
+  return reload;
 }
 
-// A file with the roster of a large site takes a second to read and verify.
-void BrokerApp::read_again() {
-  reloading_.start(
-      [reload = &reload_, file = config_.file] {
-        reload->config = config::load_broker_config(file);
-        reload->credentials.clear();
-        if (!reload->config) return;
-        // Who uses a new key has to have it after a power cut, too.
-        const auto synced = config::sync_file(file);
-        for (const config::SiteConfig& site : reload->config->sites) {
-          reload->credentials.push_back(synced ? config::make_credentials(site) : tl::unexpected(synced.error()));
-        }
-      },
-      [this] { apply_reload(natt::uv::now()); });
-}
-
-void BrokerApp::apply_reload(Instant now) {
-  const auto& config = reload_.config;
+void BrokerApp::apply_reload(Instant now, const Reload& reload, program::ReloadScope scope) {
+  const auto& config = reload.config;
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
-  if (std::exchange(settings_wanted_, false)) reload_settings(now, *config);
+  if (scope == program::ReloadScope::kKeysAndSettings) reload_settings(now, *config);
   for (std::size_t i = 0; i < config->sites.size(); ++i) {
     const config::SiteConfig& after = config->sites[i];
     const auto before = std::find_if(config_.sites.begin(), config_.sites.end(),
                                      [&after](const config::SiteConfig& site) { return site.name == after.name; });
     if (before == config_.sites.end()) continue;
     // load_broker_config() has made these credentials once already: what fails here is the disk.
-    if (const auto& credentials = reload_.credentials[i]; !credentials) {
+    if (const auto& credentials = reload.credentials[i]; !credentials) {
       log_.sink()(LogLevel::kError, "natt.spa.not_renewed site=" + after.name + " reason=\"" +
                                         credentials.error().message + "\"");
       continue;
     }
-    renew_site(now, *before, after, *reload_.credentials[i]);
+    renew_site(now, *before, after, *reload.credentials[i]);
     *before = after;
   }
-  reload_ = {};
-  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+  log_.sink()(LogLevel::kInfo, std::string("natt.reload.done scope=") + program::to_string(scope));
 }
 
 void BrokerApp::reload_settings(Instant now, const config::BrokerConfig& config) {
   log_.set_level(config.log.level);
   settings_->reload(config.natt);
   apply_settings();
-  metrics_.reload(config.metrics);
+  metrics_.serve(config.metrics);
   if (auto set = broker_->set_tcp_policy(now, config.spa.mode, config.spa.tcp_visibility); !set) {
     log_.sink()(LogLevel::kError, "natt.spa.mode_failed reason=\"" + set.error().message + "\"");
   }

@@ -7,7 +7,6 @@
 #include <memory>
 #include <vector>
 
-#include <natt/uv/background_task.h>
 #include <natt/uv/broker.h>
 #include <natt/uv/timer.h>
 
@@ -20,6 +19,7 @@
 #include "apps/control/file_watch.h"
 #include "apps/metrics/metrics_endpoint.h"
 #include "apps/program/clock_watch.h"
+#include "apps/program/config_reload.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
 #include "apps/program/retired_key_files.h"
@@ -50,9 +50,14 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
 
   [[nodiscard]] Result<std::vector<natt::uv::BrokerSiteOptions>> site_options();
   void watch_files();
-  // Reads the configuration file in the background, and takes over keys, rosters and, after SIGHUP, settings.
-  void read_again();
-  void apply_reload(Instant now);
+  // What is in the configuration file by now.
+  struct Reload {
+    Result<config::BrokerConfig> config = config::BrokerConfig{};
+    std::vector<Result<Credentials>> credentials;  // one per site
+  };
+  // A file with the roster of a large site takes a second to read and verify: not on the loop.
+  [[nodiscard]] static Reload read_again(const std::filesystem::path& file);
+  void apply_reload(Instant now, const Reload& reload, program::ReloadScope scope);
   void reload_settings(Instant now, const config::BrokerConfig& config);
   void renew_site(Instant now, const config::SiteConfig& before, const config::SiteConfig& after,
                   const Credentials& credentials);
@@ -80,14 +85,7 @@ class BrokerApp final : private program::EventLoop::Listener, private natt::uv::
   program::GateState gate_;
   std::unique_ptr<natt::uv::Broker> broker_;
   std::vector<std::unique_ptr<control::FileWatch>> watches_;
-  // Written by the thread that reads, read when it has finished.
-  struct Reload {
-    Result<config::BrokerConfig> config = config::BrokerConfig{};
-    std::vector<Result<Credentials>> credentials;  // one per site
-  };
-  Reload reload_;
-  bool settings_wanted_ = false;
-  natt::uv::BackgroundTask reloading_;
+  program::ConfigReload<Reload> reload_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
   metrics::MetricsEndpoint metrics_;

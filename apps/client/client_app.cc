@@ -41,7 +41,8 @@ Result<void> ClientApp::open() {
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
-  return metrics_.open(config_.metrics);
+  metrics_.serve(config_.metrics);
+  return {};
 }
 
 Result<void> ClientApp::open_sites() {
@@ -107,10 +108,10 @@ void ClientApp::on_reload(Instant) {
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
   log_.set_level(config->log.level);
   settings_->reload(config->natt);
-  metrics_.reload(config->metrics);
+  metrics_.serve(config->metrics);
   apply_settings();
   for (const auto& site : sites_) site->reload();
-  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+  log_.sink()(LogLevel::kInfo, "natt.reload.done scope=keys+settings");
 }
 
 void ClientApp::apply_settings() {

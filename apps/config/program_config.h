@@ -33,8 +33,8 @@ struct ControlConfig {
   std::filesystem::path socket;
 };
 
-// `[state] dir`: default `state-<stem of the file>` beside the file. Made 0700 by
-// prepare_state_dir (state_dir.h).
+// `[state] dir`: default $STATE_DIRECTORY, which systemd sets, else `state-<stem of the file>`
+// beside the file. Made 0700 by prepare_state_dir (state_dir.h).
 struct StateConfig {
   std::filesystem::path dir;
 };

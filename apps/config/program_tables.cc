@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <limits>
 
 #include "apps/config/address_block.h"
@@ -25,8 +26,16 @@ std::optional<TcpVisibility> parse_visibility(std::string_view text) {
   return std::nullopt;
 }
 
+// systemd's StateDirectory= (systemd.exec(5)): the folder the service may write to; several are separated by colons.
+std::filesystem::path default_state_dir(const std::filesystem::path& file) {
+  const char* given = std::getenv("STATE_DIRECTORY");
+  const std::string_view dirs = given != nullptr ? given : "";
+  if (dirs.starts_with('/')) return dirs.substr(0, dirs.find(':'));
+  return resolve_path("state-" + file.stem().string(), file);
+}
+
 StateConfig read_state(TableReader& root, const std::filesystem::path& file) {
-  StateConfig state{resolve_path("state-" + file.stem().string(), file)};
+  StateConfig state{default_state_dir(file)};
   if (auto table = root.table("state")) {
     if (const auto dir = table->text("dir")) {
       if (dir->empty()) table->complain("dir", "must not be empty");

@@ -36,7 +36,9 @@ GatewayApp::GatewayApp(program::EventLoop& loop, config::GatewayConfig config, c
       config_(std::move(config)),
       log_(log),
       retired_keys_(loop.native(), config_.state.dir, log.sink()),
-      reloading_(loop.native()),
+      reload_(
+          loop.native(), [file = config_.file] { return read_again(file); },
+          [this](const Reload& reload, program::ReloadScope scope) { apply_reload(natt::uv::now(), reload, scope); }),
       metrics_(loop.native(), [this] { return status(); }, log.sink()),
       timer_(loop.native(), *this) {}
 
@@ -61,12 +63,14 @@ Result<void> GatewayApp::open() {
       loop_.native(), config_.site, log_.sink(),
       [this](const SignedRoster& documents) { take_roster(natt::uv::now(), documents); });
   // Renewed keys come with this file: nobody has to remember the signal. Settings wait for it.
-  config_watch_ = std::make_unique<control::FileWatch>(loop_.native(), config_.file, [this] { read_again(); });
+  config_watch_ = std::make_unique<control::FileWatch>(loop_.native(), config_.file,
+                                                       [this] { reload_.start(program::ReloadScope::kKeys); });
   add_commands();
   auto control = control::ControlServer::listen(loop_.native(), config_.control.socket, commands_, log_.sink());
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
-  return metrics_.open(config_.metrics);
+  metrics_.serve(config_.metrics);
+  return {};
 }
 
 Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
@@ -128,40 +132,34 @@ void GatewayApp::on_timer(Instant now) {
   timer_.arm(now + std::chrono::milliseconds(50));
 }
 
-void GatewayApp::on_reload(Instant) {
-  settings_wanted_ = true;
-  read_again();
+void GatewayApp::on_reload(Instant) { reload_.start(program::ReloadScope::kKeysAndSettings); }
+
+GatewayApp::Reload GatewayApp::read_again(const std::filesystem::path& file) {
+  Reload reload;
+  reload.config = config::load_gateway_config(file);
+  if (!reload.config) return reload;
+  reload.credentials = config::make_credentials(reload.config->site);
+  // Brokers retire this gateway's old key when they see the new one: it has to be there after a power cut.
+  if (auto synced = config::sync_file(file); !synced) reload.credentials = tl::unexpected(synced.error());
+  return reload;
 }
 
-void GatewayApp::read_again() {
-  reloading_.start(
-      [reload = &reload_, file = config_.file] {
-        reload->config = config::load_gateway_config(file);
-        if (!reload->config) return;
-        reload->credentials = config::make_credentials(reload->config->site);
-        // Brokers retire this gateway's old key when they see the new one: it has to be there after a power cut.
-        if (auto synced = config::sync_file(file); !synced) reload->credentials = tl::unexpected(synced.error());
-      },
-      [this] { apply_reload(natt::uv::now()); });
-}
-
-void GatewayApp::apply_reload(Instant now) {
-  const auto& config = reload_.config;
+void GatewayApp::apply_reload(Instant now, const Reload& reload, program::ReloadScope scope) {
+  const auto& config = reload.config;
   if (!config) return log_.sink()(LogLevel::kError, "natt.reload.refused reason=\"" + config.error().message + "\"");
-  if (std::exchange(settings_wanted_, false)) reload_settings(now, *config);
-  if (const auto& credentials = reload_.credentials; !credentials) {
+  if (scope == program::ReloadScope::kKeysAndSettings) reload_settings(now, *config);
+  if (const auto& credentials = reload.credentials; !credentials) {
     log_.sink()(LogLevel::kError, "natt.spa.not_renewed reason=\"" + credentials.error().message + "\"");
   } else if (config->site.name == config_.site.name) {
     renew(now, config->site, *credentials);
   }
-  reload_ = {};
-  log_.sink()(LogLevel::kInfo, "natt.reload.done");
+  log_.sink()(LogLevel::kInfo, std::string("natt.reload.done scope=") + program::to_string(scope));
 }
 
 void GatewayApp::reload_settings(Instant now, const config::GatewayConfig& config) {
   log_.set_level(config.log.level);
   settings_->reload(config.natt);
-  metrics_.reload(config.metrics);
+  metrics_.serve(config.metrics);
   config_.entitlements = config.entitlements;
   update_policy(gateway_->roster());
   gateway_->handle_policy_change(now);

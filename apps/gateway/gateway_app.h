@@ -6,7 +6,6 @@
 #include <memory>
 
 #include <natt/tunnel/uv/gateway.h>
-#include <natt/uv/background_task.h>
 #include <natt/uv/timer.h>
 
 #include "apps/config/gateway_config.h"
@@ -19,6 +18,7 @@
 #include "apps/gateway/entitlement_policy.h"
 #include "apps/metrics/metrics_endpoint.h"
 #include "apps/program/clock_watch.h"
+#include "apps/program/config_reload.h"
 #include "apps/program/event_loop.h"
 #include "apps/program/gate_state.h"
 #include "apps/program/retired_key_files.h"
@@ -50,9 +50,13 @@ class GatewayApp final : private program::EventLoop::Listener,
   void on_keys_retired(const std::string& lines) override;
 
   [[nodiscard]] Result<tunnel::uv::GatewayOptions> gateway_options();
-  // Reads the configuration file in the background, and takes over keys, roster and, after SIGHUP, settings.
-  void read_again();
-  void apply_reload(Instant now);
+  // What is in the configuration file by now.
+  struct Reload {
+    Result<config::GatewayConfig> config = config::GatewayConfig{};
+    Result<Credentials> credentials = tl::unexpected(Error{});
+  };
+  [[nodiscard]] static Reload read_again(const std::filesystem::path& file);
+  void apply_reload(Instant now, const Reload& reload, program::ReloadScope scope);
   void reload_settings(Instant now, const config::GatewayConfig& config);
   void renew(Instant now, const config::SiteConfig& after, const Credentials& credentials);
   void take_roster(Instant now, const SignedRoster& documents);
@@ -78,14 +82,7 @@ class GatewayApp final : private program::EventLoop::Listener,
   std::unique_ptr<program::RosterWatch> watch_;
   std::string roster_not_persisted_;  // the reason
   std::unique_ptr<control::FileWatch> config_watch_;
-  // Written by the thread that reads, read when it has finished.
-  struct Reload {
-    Result<config::GatewayConfig> config = config::GatewayConfig{};
-    Result<Credentials> credentials = tl::unexpected(Error{});
-  };
-  Reload reload_;
-  bool settings_wanted_ = false;
-  natt::uv::BackgroundTask reloading_;
+  program::ConfigReload<Reload> reload_;
   control::CommandTable commands_;
   std::unique_ptr<control::ControlServer> control_;
   metrics::MetricsEndpoint metrics_;

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <natt/address.h>
+
 namespace natt::metrics {
 namespace {
 
@@ -53,16 +55,11 @@ std::string_view take_line(std::string_view& lines) {
   return line;
 }
 
-// False: the field line is malformed, or announces a body, for which there is no use here.
-bool check_field(std::string_view line, int& hosts) {
-  const std::size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return false;
-  const std::string_view name = line.substr(0, colon);
-  const std::string_view value = trimmed(line.substr(colon + 1));
-  if (!is_token(name) || !is_field_value(value)) return false;
-  if (equals_ignoring_case(name, "host")) ++hosts;
-  if (equals_ignoring_case(name, "transfer-encoding")) return false;
-  return !equals_ignoring_case(name, "content-length") || value == "0";
+// RFC 3986 section 3.2.3: the digits may be missing.
+bool is_port(std::string_view text) {
+  return text.empty() || (text.size() <= 6 && text.front() == ':' && std::all_of(text.begin() + 1, text.end(), [](char c) {
+                            return c >= '0' && c <= '9';
+                          }));
 }
 
 }  // namespace
@@ -73,6 +70,7 @@ std::string_view reason_of(HttpStatus status) {
     case HttpStatus::kBadRequest: return "Bad Request";
     case HttpStatus::kNotFound: return "Not Found";
     case HttpStatus::kMethodNotAllowed: return "Method Not Allowed";
+    case HttpStatus::kMisdirected: return "Misdirected Request";
     case HttpStatus::kHeadTooLarge: return "Request Header Fields Too Large";
     case HttpStatus::kVersionNotSupported: return "HTTP Version Not Supported";
   }
@@ -97,12 +95,26 @@ std::optional<HttpStatus> HttpRequestReader::handle_bytes(ByteView bytes) {
 
 HttpStatus HttpRequestReader::parse(std::string_view head) {
   if (const HttpStatus status = parse_request_line(take_line(head)); status != HttpStatus::kOk) return status;
-  int hosts = 0;
   while (!head.empty()) {
-    if (!check_field(take_line(head), hosts)) return HttpStatus::kBadRequest;
+    if (!parse_field(take_line(head))) return HttpStatus::kBadRequest;
   }
-  // RFC 9112 section 3.2: more than one is an error; HTTP/1.0 has none.
-  return hosts <= 1 ? HttpStatus::kOk : HttpStatus::kBadRequest;
+  // RFC 9112 section 3.2. HTTP/1.0 has none.
+  return host_ || !needs_host_ ? HttpStatus::kOk : HttpStatus::kBadRequest;
+}
+
+// False: the field line is malformed, a second Host, or announces a body, for which there is no use here.
+bool HttpRequestReader::parse_field(std::string_view line) {
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return false;
+  const std::string_view name = line.substr(0, colon);
+  const std::string_view value = trimmed(line.substr(colon + 1));
+  if (!is_token(name) || !is_field_value(value)) return false;
+  if (equals_ignoring_case(name, "host")) {
+    if (host_) return false;
+    host_ = value;
+  }
+  if (equals_ignoring_case(name, "transfer-encoding")) return false;
+  return !equals_ignoring_case(name, "content-length") || value == "0";
 }
 
 HttpStatus HttpRequestReader::parse_request_line(std::string_view line) {
@@ -117,8 +129,22 @@ HttpStatus HttpRequestReader::parse_request_line(std::string_view line) {
   }
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return HttpStatus::kVersionNotSupported;
   method_ = method == "GET" ? Method::kGet : method == "HEAD" ? Method::kHead : Method::kOther;
+  needs_host_ = version == "HTTP/1.1";
   path_ = target.substr(0, target.find('?'));
   return HttpStatus::kOk;
+}
+
+bool is_local_host(std::string_view host) {
+  if (host.starts_with('[')) {
+    const std::size_t end = host.find(']');
+    if (end == std::string_view::npos || !is_port(host.substr(end + 1))) return false;
+    const std::string_view literal = host.substr(1, end - 1);
+    return literal.find(':') != std::string_view::npos && IpAddress::parse(literal).has_value();
+  }
+  const std::size_t colon = std::min(host.find(':'), host.size());
+  if (!is_port(host.substr(colon))) return false;
+  const std::string_view name = host.substr(0, colon);
+  return equals_ignoring_case(name, "localhost") || IpAddress::parse(name).has_value();
 }
 
 std::string http_response(HttpStatus status, std::string_view content_type, std::string_view body, bool with_body) {

@@ -2,7 +2,6 @@
 #include "apps/metrics/metrics_server.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 namespace natt::metrics {
@@ -18,16 +17,11 @@ RequestResult result_of(HttpStatus status) {
     case HttpStatus::kBadRequest: return RequestResult::kBadRequest;
     case HttpStatus::kNotFound: return RequestResult::kNotFound;
     case HttpStatus::kMethodNotAllowed: return RequestResult::kMethodNotAllowed;
+    case HttpStatus::kMisdirected: return RequestResult::kMisdirected;
     case HttpStatus::kHeadTooLarge: return RequestResult::kHeadTooLarge;
     case HttpStatus::kVersionNotSupported: return RequestResult::kVersionNotSupported;
   }
   return RequestResult::kBadRequest;
-}
-
-// What a good head asks for.
-HttpStatus judge(const HttpRequestReader& request) {
-  if (request.path() != "/metrics") return HttpStatus::kNotFound;
-  return request.method() == HttpRequestReader::Method::kOther ? HttpStatus::kMethodNotAllowed : HttpStatus::kOk;
 }
 
 }  // namespace
@@ -38,6 +32,7 @@ std::string_view to_string(RequestResult result) {
     case RequestResult::kBadRequest: return "bad_request";
     case RequestResult::kNotFound: return "not_found";
     case RequestResult::kMethodNotAllowed: return "method_not_allowed";
+    case RequestResult::kMisdirected: return "misdirected";
     case RequestResult::kHeadTooLarge: return "head_too_large";
     case RequestResult::kVersionNotSupported: return "version_not_supported";
     case RequestResult::kAbandoned: return "abandoned";
@@ -96,14 +91,16 @@ class MetricsServer::Connection final : public natt::uv::TcpConnection::Listener
   bool eof_ = false;
 };
 
-MetricsServer::MetricsServer(uv_loop_s& loop, Page page, Duration deadline)
-    : page_(std::move(page)), deadline_(deadline), timer_(loop, *this) {}
+MetricsServer::MetricsServer(uv_loop_s& loop, bool local_only, Page page, Duration deadline)
+    : page_(std::move(page)), local_only_(local_only), deadline_(deadline), timer_(loop, *this) {}
 MetricsServer::~MetricsServer() = default;
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::open(uv_loop_s& loop, const SocketAddress& listen, Page page,
                                                            Duration deadline) {
-  std::unique_ptr<MetricsServer> server(new MetricsServer(loop, std::move(page), deadline));
-  auto listener = natt::uv::TcpListener::open(loop, {.bind = listen, .backlog = kMaxConnections}, *server);
+  std::unique_ptr<MetricsServer> server(new MetricsServer(loop, listen.ip.is_loopback(), std::move(page), deadline));
+  // One a turn: whoever has asked already when it is taken is answered before seven more come.
+  auto listener = natt::uv::TcpListener::open(
+      loop, {.bind = listen, .backlog = kMaxConnections, .accepts_per_turn = 1}, *server);
   if (!listener) return tl::unexpected(listener.error());
   server->listener_ = std::move(*listener);
   return server;
@@ -127,10 +124,22 @@ std::string MetricsServer::answer(const HttpRequestReader& request, HttpStatus s
   count(result_of(status));
   const bool with_body = request.method() != HttpRequestReader::Method::kHead;
   if (status != HttpStatus::kOk) return http_response(status, kPlain, std::string(reason_of(status)) + "\n", with_body);
-  const Instant start = natt::uv::now();
-  const std::string page = page_();
-  stats_.last_page = natt::uv::now() - start;
-  return http_response(status, kTextFormat, page, with_body);
+  return http_response(status, kTextFormat, text(natt::uv::now()), with_body);
+}
+
+HttpStatus MetricsServer::judge(const HttpRequestReader& request) const {
+  if (local_only_ && request.host() && !is_local_host(*request.host())) return HttpStatus::kMisdirected;
+  if (request.path() != "/metrics") return HttpStatus::kNotFound;
+  return request.method() == HttpRequestReader::Method::kOther ? HttpStatus::kMethodNotAllowed : HttpStatus::kOk;
+}
+
+const std::string& MetricsServer::text(Instant now) {
+  if (text_ends_ && now < *text_ends_) return text_;
+  text_ = page_();
+  const Instant end = natt::uv::now();
+  stats_.last_page = end - now;
+  text_ends_ = end + kTextLasts;
+  return text_;
 }
 
 void MetricsServer::on_timer(Instant now) {

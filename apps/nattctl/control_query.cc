@@ -84,7 +84,10 @@ Result<nlohmann::json> query(const fs::path& socket, const std::string& command,
 Result<fs::path> find_socket() {
   if (const char* named = std::getenv("NATT_SOCKET"); named != nullptr && *named != '\0') return fs::path(named);
   std::vector<fs::path> found;
-  for (const fs::path dir : {".", "/etc/natt", "/var/lib/natt", "/run/natt"}) add_sockets(dir, found);
+  for (const fs::path dir : {".", "/etc/natt", "/var/lib/natt", "/var/lib/natt-broker", "/var/lib/natt-gateway",
+                             "/run/natt", "/run/natt-broker", "/run/natt-gateway"}) {
+    add_sockets(dir, found);
+  }
   if (found.size() == 1) return found.front();
   std::string list;
   for (const fs::path& socket : found) list += " " + socket.string();

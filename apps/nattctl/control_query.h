@@ -17,8 +17,8 @@ namespace natt::ctl {
                                            const nlohmann::json& arguments);
 
 // The socket to ask when the command line names none: $NATT_SOCKET, else the only one
-// that a program serves in the usual places (state-*/control.sock in the working folder,
-// in /etc/natt and in /var/lib/natt, *.sock in /run/natt).
+// that a program serves in the usual places (state-*/control.sock or *.sock in the working
+// folder, in /etc/natt, and in natt, natt-broker and natt-gateway below /var/lib and /run).
 [[nodiscard]] Result<std::filesystem::path> find_socket();
 
 }  // namespace natt::ctl

@@ -21,7 +21,7 @@ namespace {
 
 using test::UvLoop;
 
-constexpr std::string_view kGet = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+constexpr std::string_view kGet = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 // A client that never blocks the loop it shares a thread with.
 class Peer {
@@ -112,18 +112,62 @@ TEST_CASE("metrics server: GET gets the page and HEAD its length", "[metrics]") 
   CHECK(get.starts_with(
       "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: 7\r\n"));
   CHECK(get.ends_with("\r\n\r\nnatt 1\n"));
-  const std::string head = world.ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string head = world.ask("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
   CHECK(get == head + "natt 1\n");
   CHECK(world.count(RequestResult::kServed) == 2);
-  CHECK(world.pages == 2);
+}
+
+TEST_CASE("metrics server: a thousand requests in a row cost the loop a few pages", "[metrics]") {
+  World world;
+  const Instant start = uv::now();
+  for (int i = 0; i < 1000; ++i) REQUIRE(world.ask(kGet).ends_with("natt 1\n"));
+  CHECK(world.count(RequestResult::kServed) == 1000);
+  CHECK(world.pages <= 1 + (uv::now() - start) / MetricsServer::kTextLasts);
+  // And what they get is never older than that.
+  const int before = world.pages;
+  world.page = "natt 2\n";
+  const Instant changed = uv::now();
+  while (!world.ask(kGet).ends_with("natt 2\n")) {
+    REQUIRE(uv::now() - changed < MetricsServer::kTextLasts + std::chrono::seconds(1));
+  }
+  CHECK(world.pages == before + 1);
+}
+
+TEST_CASE("metrics server: on loopback a name that somebody's DNS led here is refused", "[metrics]") {
+  World world;
+  const auto ask = [&world](const std::string& host) {
+    return world.ask("GET /metrics HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+  };
+  for (const char* name : {"evil.example", "evil.example:9464", "localhost.evil.example", ""}) {
+    CHECK(ask(name).starts_with("HTTP/1.1 421 "));
+  }
+  CHECK(world.count(RequestResult::kMisdirected) == 4);
+  CHECK(world.pages == 0);
+  CHECK(ask("127.0.0.1:9464").starts_with("HTTP/1.1 200 "));
+  CHECK(ask("[::1]").starts_with("HTTP/1.1 200 "));
+  CHECK(world.ask("GET /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+  CHECK(world.ask("GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
+}
+
+TEST_CASE("metrics server: where other hosts come, they come by any name", "[metrics]") {
+  UvLoop loop;
+  auto server = MetricsServer::open(loop.get(), *SocketAddress::parse("0.0.0.0:0"), [] { return "natt 1\n"; });
+  REQUIRE(server);
+  Peer peer((*server)->local_address());
+  REQUIRE(peer.send("GET /metrics HTTP/1.1\r\nHost: broker.example\r\n\r\n"));
+  REQUIRE(loop.run_until([&] {
+    loop.run_turns(1);
+    return !peer.read() || peer.received().ends_with("natt 1\n");
+  }));
+  CHECK(peer.received().starts_with("HTTP/1.1 200 "));
 }
 
 TEST_CASE("metrics server: everything else is refused without making the page", "[metrics]") {
   World world;
-  CHECK(world.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
-  CHECK(world.ask("GET /metrics/ HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
-  CHECK(world.ask("GET /../metrics HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 404 "));
-  CHECK(world.ask("POST /metrics HTTP/1.1\r\nHost: x\r\n\r\n").find("\r\nAllow: GET, HEAD\r\n") != std::string::npos);
+  CHECK(world.ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 404 "));
+  CHECK(world.ask("GET /metrics/ HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 404 "));
+  CHECK(world.ask("GET /../metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 404 "));
+  CHECK(world.ask("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").find("\r\nAllow: GET, HEAD\r\n") != std::string::npos);
   CHECK(world.ask("\x16\x03\x01 garbage\r\n\r\n").starts_with("HTTP/1.1 400 "));
   CHECK(world.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").starts_with("HTTP/1.1 505 "));
   CHECK(world.ask("GET /metrics HTTP/1.1\r\nA: " + std::string(20000, 'a')).starts_with("HTTP/1.1 431 "));
@@ -207,6 +251,19 @@ TEST_CASE("metrics server: one connection too many ends the oldest that has not 
   CHECK(world.count(RequestResult::kPushedOut) == 1);
   CHECK_FALSE(peers[0]->read());
   CHECK(peers[1]->read());
+}
+
+TEST_CASE("metrics server: who has asked is answered, however many come in the same turn", "[metrics]") {
+  World world("natt 1\n", std::chrono::seconds(60));
+  Peer scraper(world.server->local_address());
+  REQUIRE(scraper.send(kGet));
+  // With the scraper all that the kernel's queue takes: one more than its backlog.
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (std::size_t i = 0; i < MetricsServer::kMaxConnections; ++i) {
+    peers.push_back(std::make_unique<Peer>(world.server->local_address()));
+  }
+  CHECK(world.end_of(scraper).ends_with("natt 1\n"));
+  CHECK(world.count(RequestResult::kServed) == 1);
 }
 
 TEST_CASE("metrics server: a flood of connections never holds more than its eight", "[metrics]") {

@@ -20,7 +20,7 @@ def connect(host, port, address="127.0.0.1", timeout=30.0):
 
 def http_over(sock):
     """An HTTP connection over a socket that is connected already."""
-    connection = http.client.HTTPConnection("web")
+    connection = http.client.HTTPConnection("127.0.0.1")
     connection.sock = sock
     return connection
 

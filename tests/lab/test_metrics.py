@@ -67,9 +67,23 @@ class Metrics(ConnectionTest):
             self.assertEqual(page.value("natt_health", check="metrics_port_hidden"), 1)
 
     def check_nobody_else_sees_it(self, site):
+        """With the control: on every address the stranger does connect, so it is loopback that keeps them out."""
+        self.move(site, f"0.0.0.0:{PORT}")
+        for address in natlab.BROKER:
+            fetch.connect(site.lab.stranger, PORT, address, timeout=3).close()
+        self.move(site, f"127.0.0.1:{PORT}")
         for address in natlab.BROKER:
             with self.assertRaises(OSError):
                 fetch.connect(site.lab.stranger, PORT, address, timeout=0.3).close()
+
+    @staticmethod
+    def move(site, listen):
+        line = f"natt.metrics.listening address={listen}"
+        broker = site.processes["broker"]
+        before = broker.text().count(line)
+        toml_edit.set_key(site.config("broker"), "metrics", "listen", listen)
+        broker.send_signal(signal.SIGHUP)
+        broker.wait_until(lambda text: text.count(line) > before, "the broker's port to move")
 
     def knock_falsely(self, site, count=200):
         """A stranger's datagrams in the shape of a knock; at the gate or in the program, the hint is nobody's."""

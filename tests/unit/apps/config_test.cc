@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/stat.h>
+
+#include <cstdlib>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -135,6 +138,29 @@ TEST_CASE("config: an accepted default route of one family says nothing about th
 
   CHECK(accepts_route(tun, *IpPrefix::parse("2001:db8::/32")));
   CHECK_FALSE(accepts_route(tun, *IpPrefix::parse("10.0.0.0/8")));
+}
+
+TEST_CASE("config: the state goes where the service manager says, unless the file says otherwise", "[apps][config]") {
+  const std::string text = device_text(Role::kGateway);
+  const auto dir_of = [](const std::string& from) {
+    const auto config = parse_gateway_config(from, kFile);
+    REQUIRE(config);
+    CHECK(config->control.socket == config->state.dir / "control.sock");
+    return config->state.dir.string();
+  };
+  const std::string beside = dir_of(text);
+  CHECK(beside.starts_with("/etc/natt/state-"));
+  ::setenv("STATE_DIRECTORY", "/var/lib/natt-gateway", 1);
+  CHECK(dir_of(text) == "/var/lib/natt-gateway");
+  CHECK(dir_of(text + "[state]\ndir = \"/srv/natt\"\n") == "/srv/natt");
+  ::setenv("STATE_DIRECTORY", "/var/lib/a:/var/lib/b", 1);
+  CHECK(dir_of(text) == "/var/lib/a");
+  for (const char* unusable : {"", "relative"}) {
+    ::setenv("STATE_DIRECTORY", unusable, 1);
+    CHECK(dir_of(text) == beside);
+  }
+  ::unsetenv("STATE_DIRECTORY");
+  CHECK(dir_of(text) == beside);
 }
 
 TEST_CASE("config: tables that an operator appends are read", "[apps][config]") {

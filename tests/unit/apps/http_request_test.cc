@@ -55,7 +55,7 @@ TEST_CASE("http request: what follows the head is no part of it", "[apps][metric
 TEST_CASE("http request: methods and paths are told apart, the query is not looked at", "[apps][metrics]") {
   const auto of = [](const char* line) {
     HttpRequestReader reader;
-    CHECK(give(reader, std::string(line) + "\r\n\r\n") == HttpStatus::kOk);
+    CHECK(give(reader, std::string(line) + "\r\nHost: a\r\n\r\n") == HttpStatus::kOk);
     return std::pair(reader.method(), reader.path());
   };
   using Method = HttpRequestReader::Method;
@@ -74,14 +74,47 @@ TEST_CASE("http request: a head that is not well formed is a bad request", "[app
       "GET /metrics HTTP/1.1 \r\n\r\n", "GET /met rics HTTP/1.1\r\n\r\n", "GET /metrics\tHTTP/1.1\r\n\r\n",
       "GET /metrics http/1.1\r\n\r\n", "GET /metrics HTTP/1\r\n\r\n", "GET /metrics HTTP/1.10\r\n\r\n",
       "GET /m\x7ftrics HTTP/1.1\r\n\r\n", "GET /m\xc3\xa9trics HTTP/1.1\r\n\r\n", "G\x01T /metrics HTTP/1.1\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nHost\r\n\r\n", "GET /metrics HTTP/1.1\r\n: x\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nHost : x\r\n\r\n", "GET /metrics HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nA: b\x01\r\n\r\n", "GET /metrics HTTP/1.1\r\nA: b\nB: c\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", "GET /metrics HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nContent-Length: -0\r\n\r\n",
-      "GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "\x16\x03\x01\x02 a b\r\n\r\n");
+      "GET /metrics HTTP/1.1\r\nHost\r\n\r\n", "GET /metrics HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost : x\r\n\r\n", "GET /metrics HTTP/1.1\r\nHost: a\r\nA: b\r\n folded\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: a\r\nA: b\x01\r\n\r\n", "GET /metrics HTTP/1.1\r\nHost: a\r\nA: b\nB: c\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: -0\r\n\r\n",
+      "GET /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "\x16\x03\x01\x02 a b\r\n\r\n");
   CAPTURE(head);
   CHECK(status_of(head) == HttpStatus::kBadRequest);
+}
+
+TEST_CASE("http request: HTTP/1.1 names exactly one host, HTTP/1.0 may name one", "[apps][metrics]") {
+  CHECK(status_of("GET /metrics HTTP/1.1\r\n\r\n") == HttpStatus::kBadRequest);
+  CHECK(status_of("GET /metrics HTTP/1.1\r\nHosts: a\r\n\r\n") == HttpStatus::kBadRequest);
+  CHECK(status_of("GET /metrics HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n") == HttpStatus::kBadRequest);
+  CHECK(status_of("GET /metrics HTTP/1.0\r\nHost: a\r\nHOST: a\r\n\r\n") == HttpStatus::kBadRequest);
+  const auto host_of = [](std::string_view text) {
+    HttpRequestReader reader;
+    CHECK(give(reader, text) == HttpStatus::kOk);
+    return reader.host();
+  };
+  CHECK(host_of("GET /metrics HTTP/1.0\r\n\r\n") == std::nullopt);
+  CHECK(host_of("GET /metrics HTTP/1.0\r\nHost: a\r\n\r\n") == "a");
+  CHECK(host_of("GET /metrics HTTP/1.1\r\nA: b\r\nhOsT:\t a:1 \r\n\r\n") == "a:1");
+  CHECK(host_of("GET /metrics HTTP/1.1\r\nHost:\r\n\r\n") == "");
+}
+
+TEST_CASE("http request: only addresses and localhost name this host", "[apps][metrics]") {
+  const std::string here = GENERATE("127.0.0.1", "127.0.0.1:9464", "10.1.2.3:1", "[::1]", "[::1]:9464", "localhost",
+                                    "LocalHost:9464", "localhost:");
+  CAPTURE(here);
+  CHECK(metrics::is_local_host(here));
+}
+
+TEST_CASE("http request: no other name does, however like an address", "[apps][metrics]") {
+  const std::string elsewhere =
+      GENERATE("", ":9464", "evil.example", "evil.example:9464", "localhost.evil.example", "localhost.", "xlocalhost",
+               "127.0.0.1.evil.example", "127.0.0.1.nip.io:9464", "127.1", "2130706433", "0x7f.0.0.1", "::1", "[::1",
+               "[::1]x", "[::1]:x", "[127.0.0.1]", "[]", "[", "127.0.0.1:94640000", "127.0.0.1:9464:1", "127.0.0.1:-1",
+               "user@127.0.0.1", "127.0.0.1, evil.example");
+  CAPTURE(elsewhere);
+  CHECK_FALSE(metrics::is_local_host(elsewhere));
 }
 
 TEST_CASE("http request: other versions of HTTP are named as such", "[apps][metrics]") {
@@ -91,7 +124,7 @@ TEST_CASE("http request: other versions of HTTP are named as such", "[apps][metr
 }
 
 TEST_CASE("http request: a head of 8192 octets is taken, one octet more is too large", "[apps][metrics]") {
-  const std::string start = "GET /metrics HTTP/1.1\r\nA: ";
+  const std::string start = "GET /metrics HTTP/1.1\r\nHost: a\r\nA: ";
   const auto head_of = [&start](std::size_t size) {
     return start + std::string(size - start.size() - 4, 'a') + "\r\n\r\n";
   };

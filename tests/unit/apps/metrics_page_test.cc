@@ -192,6 +192,27 @@ TEST_CASE("metrics: every field of the libraries' counters is surfaced", "[apps]
   CHECK(fields(program::add_grant_counters, AddressGrantsStats{}) * kField == sizeof(AddressGrantsStats));
   CHECK(fields(program::add_punch_counters, PunchAgent::Stats{}) * kField == sizeof(PunchAgent::Stats));
   CHECK(fields(gateway::add_tunnel_counters, tunnel::ServerStats{}) * kField == sizeof(tunnel::ServerStats));
+  // Without its trains and the sizes of its buffers.
+  CHECK((fields(program::add_udp_counters, natt::uv::UdpSocket::Stats{}) + 4) * kField ==
+        sizeof(natt::uv::UdpSocket::Stats));
+}
+
+TEST_CASE("metrics: every table and gauge of the health has its place on the page", "[apps][metrics]") {
+  const std::string without = metrics::page_of({}).text();
+  const Health all = everything().health;
+  CHECK(all.counters.size() >= 17);
+  for (const control::CounterTable& table : all.counters) {
+    CAPTURE(table.name);
+    control::Status status;
+    status.health.counters.push_back(table);
+    CHECK(metrics::page_of(status).text() != without);
+  }
+  for (const auto& gauge : all.gauges) {
+    CAPTURE(gauge.first);
+    control::Status status;
+    status.health.gauges.push_back(gauge);
+    CHECK(metrics::page_of(status).text() != without);
+  }
 }
 
 TEST_CASE("health: a check is bad when it is bad at one of several sites", "[apps][health]") {

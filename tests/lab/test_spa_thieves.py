@@ -87,6 +87,7 @@ class SpoiledTrains(unittest.TestCase):
 
     def test_garbage_in_front_costs_one_train_and_the_repeat_opens(self):
         self.check(without_bpf=False)
+        self.assertTrue(self.gate)
 
     def test_without_the_kernel_gate_it_costs_nothing(self):
         self.check(without_bpf=True)

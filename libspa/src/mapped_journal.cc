@@ -10,6 +10,7 @@
 #include "accept_rate.h"
 #include "journal_file.h"
 #include "journal_move.h"
+#include "journal_trust.h"
 #include "journal_writer.h"
 
 namespace natt::spa {
@@ -128,8 +129,9 @@ Result<std::unique_ptr<MappedJournal>> MappedJournal::open(const MappedJournalOp
   std::unique_ptr<MappedJournal> journal(new MappedJournal(options, clock, random));
   if (auto locked = journal->lock(); !locked) {
     if (locked.error().code == make_error_code(Errc::kInUse)) return tl::unexpected(locked.error());
-    // Without the lock another process may be at the file: neither read nor replaced.
-    journal->former_->accept_from = clock.read().boot + kQuarantine;
+    // Without the lock another process may be at the file: neither read nor replaced. It may vouch for the run before to
+    // whoever starts next, within kJournalTrust: this one accepts nothing for so long.
+    journal->former_->accept_from = clock.read().boot + kQuarantine + kJournalTrust;
     journal->doubt(ReplayState::kUnavailable, locked.error().message);
     return journal;
   }

@@ -46,12 +46,13 @@
  *   COMES_CLEAN        a file that comes while a run goes on vouches for what the run accepted before
  *   GROW_EARLY         a larger file gets the name before it holds what the other does
  *   GROW_UNFOLLOWED    what is accepted then goes into the old one alone
+ *   UNLOCKED_EAGER     a run without the lock leaves no trace, and accepts while the file of the run before is still
+ *                      believed
  * What does not hold, and is asserted to fail (docs/THREAT_MODEL.md section 7):
  *   RESIDUAL  a journal is lost, and the clock goes back to a time that was served before
  *   WIPED     the state folder is deleted whole in the first five minutes of the keys; KEYS_OLD, later: that holds
- *   UNLOCKED  the lock cannot be had, for another reason than that somebody holds it. That run leaves no trace: the
- *             next believes the file of the run before, which is not 30 s old (KEYS_OLD), or is a first one for itself
- *             (NO_FORMER). UNLOCKED_WAITS  such a run refuses for 30 s longer: holds with KEYS_OLD.
+ *   UNLOCKED  the lock cannot be had, for another reason than that somebody holds it. That run leaves no trace, and
+ *             the next is a first one for itself (NO_FORMER). With keys that are older it holds (KEYS_OLD).
  */
 
 #define SKEW 2
@@ -404,9 +405,9 @@ inline start_unavailable() {
 inline start_unlocked() {
   d_step {
     is_unlocked = true;
-    accept_from = now + QUARANTINE;
-#ifdef UNLOCKED_WAITS
     accept_from = now + QUARANTINE + TRUST;
+#ifdef UNLOCKED_EAGER
+    accept_from = now + QUARANTINE;
 #endif
     begin_run();
     visited = IS_COVERED;

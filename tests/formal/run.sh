@@ -63,7 +63,7 @@ holds replay CLOCK JOURNAL_LOST
 holds replay CLOCK JOURNAL_LOST CORRECTED
 holds replay START
 holds replay START WIPED KEYS_OLD
-holds replay START UNLOCKED KEYS_OLD UNLOCKED_WAITS
+holds replay START UNLOCKED KEYS_OLD
 breaks:second_grant replay JOURNAL_LOST GRANT_FIRST
 breaks:second_grant replay JOURNAL_LOST NO_QUARANTINE
 breaks:second_grant replay JOURNAL_LOST QUARANTINE_SHORT
@@ -78,9 +78,9 @@ breaks:second_grant replay START FIRST_ALWAYS
 breaks:second_grant replay START COMES_CLEAN
 breaks:second_grant replay START GROW_EARLY
 breaks:second_grant replay START GROW_UNFOLLOWED
+breaks:second_grant replay START UNLOCKED KEYS_OLD UNLOCKED_EAGER
 known:second_grant replay CLOCK JOURNAL_LOST RESIDUAL
 known:second_grant replay START WIPED
-known:second_grant replay START UNLOCKED KEYS_OLD
 known:second_grant replay START UNLOCKED NO_FORMER
 holds revocation
 breaks:knock revocation KEEP_KEYS

@@ -219,6 +219,19 @@ TEST_CASE("spa mapped journal: a folder in its place leaves the run without one"
   CHECK(std::filesystem::is_directory(site.folder.path()));
 }
 
+TEST_CASE("spa mapped journal: a run that cannot have the lock waits until no older file vouches",
+          "[spa][mapped_journal]") {
+  JournaledSite site;
+  // Open it as a file: nobody can.
+  std::filesystem::create_directory(site.folder.path().string() + ".lock");
+
+  REQUIRE(site.start() == ReplayState::kUnavailable);
+  CHECK(site.journal->status().accept_from == site.now + seconds(61 + 30));
+  CHECK_FALSE(site.try_knock(site.fresh_knock()));
+  site.pass(seconds(91));
+  CHECK(site.try_knock(site.fresh_knock()));
+}
+
 TEST_CASE("spa mapped journal: a full disk leaves none behind that could vouch", "[spa][mapped_journal]") {
   JournaledSite site;
   site.start_settled();

@@ -39,6 +39,7 @@ struct Door {
   Identity alice = pki.identity(Role::kClient, "alice");
   ByteBuffer dcid = ByteBuffer(18, 0xd0);
   ByteBuffer scid = ByteBuffer(16, 0x5c);
+  Roster roster;
   std::unique_ptr<InitialVerifier> verifier;
   spa::Frame token{};
   SocketAddress own = source(0);
@@ -49,7 +50,8 @@ struct Door {
     InitialVerifier::Options options{.gateway = gateway, .psk = psk, .replay_journal = {}, .keys_made = {},
                                      .retired = {}, .policy = policy};
     options.keys.push_back(spa::KeyPair::from_secret(gateway_keys.secret()));
-    auto made = InitialVerifier::make(std::move(options), pki.roster(1), endpoint, random, {});
+    roster = pki.roster(1);
+    auto made = InitialVerifier::make(std::move(options), roster, endpoint, random, {});
     REQUIRE(made);
     verifier = std::move(*made);
     verifier->handle_timeout(uv::now(), uv::wall_now());

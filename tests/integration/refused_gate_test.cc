@@ -10,6 +10,7 @@
 #include "src/uv/broker/broker_udp.h"
 #include "tests/integration/private_network.h"
 #include "tests/integration/uv_loop.h"
+#include "tests/support/idle_gate.h"
 #include "tests/unit/spa/spa_site.h"
 
 using namespace natt;
@@ -18,26 +19,12 @@ namespace {
 
 const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
 
-class RefusingGate final : public spa::KernelGate {
+class RefusingGate final : public test::IdleGate {
  public:
-  Result<spa::HintListener*> add_verifier(const spa::MaskKey&) override { return nullptr; }
-  void set_stun_keys(std::span<const Secret<16>>) override {}
-  void set_connection_id_keys(std::span<const spa::ConnectionIdKey* const>) override {}
-  void set_dns_suffixes(std::span<const spa::DnsSuffix>) override {}
-  void flush() override {}
-  void allow_source(const IpAddress&) override {}
-  void forget_source(const IpAddress&) override {}
-  void expect_answer(std::span<const std::uint8_t, 12>, Duration) override {}
-  void expect_relay(const SocketAddress&, Duration) override {}
-  void expect_dns(const SocketAddress&, Duration) override {}
   Result<void> attach(int, spa::GateSocket) override {
     ++asked;
     return fail(spa::Errc::kUnavailable, "no room");
   }
-  Result<void> detach(int) override { return {}; }
-  [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
-  [[nodiscard]] bool complete() const override { return true; }
-  [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }
 
   int asked = 0;
 };

@@ -6,6 +6,7 @@
 #include <natt/relay_wire.h>
 #include <natt/spa/udp_carrier.h>
 #include <natt/stun_builder.h>
+#include <tests/support/idle_gate.h>
 #include <tests/support/seeded_random.h>
 
 using namespace natt;
@@ -16,15 +17,8 @@ namespace {
 const SocketAddress kRemote{*IpAddress::parse("198.51.100.10"), 443};
 
 // Only remembers what is expected.
-class NotingGate final : public spa::KernelGate {
+class NotingGate final : public test::IdleGate {
  public:
-  Result<spa::HintListener*> add_verifier(const spa::MaskKey&) override { return nullptr; }
-  void set_stun_keys(std::span<const Secret<16>>) override {}
-  void set_connection_id_keys(std::span<const spa::ConnectionIdKey* const>) override {}
-  void set_dns_suffixes(std::span<const spa::DnsSuffix>) override {}
-  void flush() override {}
-  void allow_source(const IpAddress&) override {}
-  void forget_source(const IpAddress&) override {}
   void expect_answer(std::span<const std::uint8_t, 12> id, Duration lifetime) override {
     answers.emplace_back(id.begin(), id.end());
     CHECK(lifetime == kAnswerLifetime);
@@ -34,11 +28,6 @@ class NotingGate final : public spa::KernelGate {
     CHECK(lifetime == kRelayLifetime);
   }
   void expect_dns(const SocketAddress&, Duration) override { FAIL("nobody knocked over DNS"); }
-  Result<void> attach(int, spa::GateSocket) override { return {}; }
-  Result<void> detach(int) override { return {}; }
-  [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
-  [[nodiscard]] bool complete() const override { return true; }
-  [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }
 
   std::vector<ByteBuffer> answers;
   std::vector<SocketAddress> relays;

@@ -6,10 +6,10 @@
 #include <set>
 
 #include <natt/spa/errc.h>
-#include <natt/spa/kernel_gate.h>
 #include <natt/spa/verifier_group.h>
 
 #include "src/uv/broker/tcp_door.h"
+#include "support/idle_gate.h"
 #include "support/seeded_random.h"
 
 using namespace natt;
@@ -17,18 +17,10 @@ using namespace natt;
 namespace {
 
 // Only knows whose SYNs it would let through, and on which sockets it is.
-class AddressGate final : public spa::KernelGate {
+class AddressGate final : public test::IdleGate {
  public:
-  Result<spa::HintListener*> add_verifier(const spa::MaskKey&) override { return nullptr; }
-  void set_stun_keys(std::span<const Secret<16>>) override {}
-  void set_connection_id_keys(std::span<const spa::ConnectionIdKey* const>) override {}
-  void set_dns_suffixes(std::span<const spa::DnsSuffix>) override {}
-  void flush() override {}
   void allow_source(const IpAddress& source) override { open.insert(source); }
   void forget_source(const IpAddress& source) override { open.erase(source); }
-  void expect_answer(std::span<const std::uint8_t, 12>, Duration) override {}
-  void expect_relay(const SocketAddress&, Duration) override {}
-  void expect_dns(const SocketAddress&, Duration) override {}
   Result<void> attach(int socket, spa::GateSocket kind) override {
     if (refuses) return fail(spa::Errc::kUnavailable, "no room");
     gated[socket] = kind;
@@ -38,9 +30,6 @@ class AddressGate final : public spa::KernelGate {
     gated.erase(socket);
     return {};
   }
-  [[nodiscard]] int program(spa::GateSocket) const override { return -1; }
-  [[nodiscard]] bool complete() const override { return true; }
-  [[nodiscard]] spa::KernelGateStats stats() const override { return {}; }
 
   std::set<IpAddress> open;
   std::map<int, spa::GateSocket> gated;

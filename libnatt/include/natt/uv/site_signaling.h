@@ -24,6 +24,7 @@
 #include <natt/tls_context.h>
 #include <natt/uv/device_memory_file.h>
 #include <natt/uv/endpoint_driver.h>
+#include <natt/uv/relay_join.h>
 #include <natt/uv/signal_link.h>
 
 namespace natt::uv {
@@ -102,6 +103,12 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   // Brokers with an open channel, in roster order.
   [[nodiscard]] std::vector<BrokerIndex> connected() const;
   [[nodiscard]] bool is_connected(BrokerIndex broker) const;
+
+  // Takes this device's leg of a relayed session over TCP: `grant` is of that broker, RelayTransport::kTcp. kUnavailable
+  // when it is no grant for TCP, or not at an address of the broker. The listener outlives the result.
+  [[nodiscard]] Result<std::unique_ptr<RelayJoin>> join_relay(Instant now, BrokerIndex broker,
+                                                              const RelayGrantMessage& grant,
+                                                              RelayJoin::Listener& listener);
 
   // Whether a relay that the broker names is at one of its own addresses.
   [[nodiscard]] bool may_relay(BrokerIndex broker, const SocketAddress& relay) const;

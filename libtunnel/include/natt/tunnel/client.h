@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Client end of a site tunnel: one QUIC connection (RFC 9000, version 1) with HTTP/3
+// Client end of a site tunnel over QUIC: one connection (RFC 9000, version 1) with HTTP/3
 // (RFC 9114) to a gateway. Sans-I/O: packets and `now` in; packet bursts, deadlines and
 // events out. QUIC sees only PathIds; real addresses, sockets and relay sessions are the
 // path table's business.
@@ -17,8 +17,7 @@
 #include <array>
 #include <memory>
 #include <optional>
-#include <string>
-#include <variant>
+#include <string_view>
 
 #include <natt/bytes.h>
 #include <natt/certificate.h>
@@ -27,8 +26,8 @@
 #include <natt/random.h>
 #include <natt/time.h>
 #include <natt/tls_context.h>
+#include <natt/tunnel/client_tunnel.h>
 #include <natt/tunnel/packet_batch.h>
-#include <natt/tunnel/streams.h>
 #include <natt/tunnel/transport_options.h>
 
 namespace natt::tunnel {
@@ -47,42 +46,12 @@ struct ClientOptions {
   TransportOptions transport{};
 };
 
-// TLS is complete and the gateway's identity is verified: streams can be opened. The gateway
-// may still refuse this client's certificate.
-struct Connected {
-  Identity peer;
-  // For the owner to ask the roster whether it is revoked.
-  CertificateSerial serial;
-};
-// The gateway accepted this client (RFC 9001 section 4.1.2): the race is won, and migrate()
-// is allowed from here on.
-struct Confirmed {};
-// The answer to an open_*(): 2xx opens the stream; else it will be closed and `reason` says why.
-struct Response {
-  StreamId stream;
-  int status = 0;
-  std::string reason;
-};
-// A migrate() failed: the new path did not answer. After kUpgrade the old path is in use again;
-// after kFailover the connection stays on the dead one until the next migrate().
-struct PathFailed {
-  PathId path;
-};
-// The connection is over; all its streams are dead without further events. kClosed when
-// somebody asked for it, else what went wrong.
-struct ConnectionClosed {
-  Error error;
-};
-
-using ClientEvent = std::variant<Connected, Confirmed, Response, Readable, Writable, Finished, StreamReset, StreamClosed,
-                                 CapsuleReceived, PathChanged, PathFailed, ConnectionClosed>;
-
 enum class MigrationKind : std::uint8_t {
   kUpgrade,   // the current path works: probe the new one, then switch
   kFailover,  // the current path is dead (or was for 1 s): switch at once, probe meanwhile
 };
 
-class Client final : public Streams {
+class Client final : public ClientTunnel {
  public:
   // `tls` and `random` outlive the client. `tls` is of direction kClient with ALPN "h3".
   // `wall_now` is what the gateway's certificate is checked against.
@@ -97,27 +66,24 @@ class Client final : public Streams {
   [[nodiscard]] bool accepts(ByteView packet) const;
   // One UDP payload (one segment of a GRO train). `ecn` is the codepoint it came with, 0 if unknown.
   void handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet);
-  void handle_timeout(Instant now);
-  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  void handle_timeout(Instant now) override;
+  [[nodiscard]] std::optional<Instant> next_deadline() const override;
   // Fills `batch`; false when there is nothing to send now. Call until false.
   [[nodiscard]] bool poll_batch(Instant now, PacketBatch& batch);
-  [[nodiscard]] std::optional<ClientEvent> poll_event();
+  [[nodiscard]] std::optional<ClientEvent> poll_event() override;
 
-  // Streams are accepted by the gateway with Response. TCP bytes may be written before it
-  // comes (they are lost when it is a refusal). kLimit when no more may be open at the moment.
-  [[nodiscard]] Result<StreamId> open_tcp(const Authority& target);
-  [[nodiscard]] Result<StreamId> open_udp(const Authority& target);
-  [[nodiscard]] Result<StreamId> open_ip();
+  [[nodiscard]] Result<StreamId> open_tcp(const Authority& target) override;
+  [[nodiscard]] Result<StreamId> open_udp(const Authority& target) override;
+  [[nodiscard]] Result<StreamId> open_ip() override;
 
   // Moves the connection to a path it did not use before (a fresh PathId, also when the real
   // path is the same one). kInvalid before Confirmed, kLimit without a spare connection id.
   [[nodiscard]] Result<void> migrate(Instant now, PathId path, MigrationKind kind);
-  // Graceful: tells the gateway; ConnectionClosed follows. `reason` goes over the wire, encrypted.
-  void close(Instant now, std::string_view reason);
-  [[nodiscard]] bool is_closed() const;
+  void close(Instant now, std::string_view reason) override;
+  [[nodiscard]] bool is_closed() const override;
 
   [[nodiscard]] PathId current_path() const;
-  [[nodiscard]] ConnectionStats stats() const;
+  [[nodiscard]] ConnectionStats stats() const override;
   // Payload that fits a QUIC datagram on this stream now; longer ones go as capsules. 0 without one.
   [[nodiscard]] std::size_t datagram_limit(StreamId stream) const;
 

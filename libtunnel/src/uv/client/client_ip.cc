@@ -60,7 +60,7 @@ Result<std::unique_ptr<ClientIp>> ClientIp::open(uv_loop_s& loop, const ClientTu
   return ip;
 }
 
-void ClientIp::handle_tunnel_up(Client& tunnel) {
+void ClientIp::handle_tunnel_up(ClientTunnel& tunnel) {
   tunnel_ = &tunnel;
   open_ = false;
   const auto stream = tunnel.open_ip();

@@ -10,7 +10,7 @@
 #include <set>
 
 #include <natt/log.h>
-#include <natt/tunnel/client.h>
+#include <natt/tunnel/client_tunnel.h>
 #include <natt/tunnel/uv/site_client.h>
 #include <natt/tunnel/uv/tun_device.h>
 
@@ -34,7 +34,7 @@ class ClientIp final : private TunDevice::Listener {
   // Owner::outer_addresses() has changed: a route that was fine may carry the tunnel now.
   void check_routes_again();
   // The tunnel outlives this until handle_tunnel_down().
-  void handle_tunnel_up(Client& tunnel);
+  void handle_tunnel_up(ClientTunnel& tunnel);
   void handle_tunnel_down();
   [[nodiscard]] bool owns(StreamId stream) const { return stream_ == stream; }
   void handle_event(const ClientEvent& event);
@@ -59,7 +59,7 @@ class ClientIp final : private TunDevice::Listener {
   LogSink log_;
   Owner& owner_;
   std::unique_ptr<TunDevice> device_;
-  Client* tunnel_ = nullptr;
+  ClientTunnel* tunnel_ = nullptr;
   std::optional<StreamId> stream_;
   bool open_ = false;
   std::set<IpPrefix> addresses_;

@@ -9,7 +9,7 @@
 #include <memory>
 #include <vector>
 
-#include <natt/tunnel/client.h>
+#include <natt/tunnel/client_tunnel.h>
 #include <natt/tunnel/uv/site_client.h>
 #include <natt/tunnel/uv/stream_bridge.h>
 
@@ -38,7 +38,7 @@ class ClientStreams final : private StreamBridge::Owner {
   [[nodiscard]] bool cancel(Instant now, StreamRequestId id);
 
   // The tunnel is up; it outlives this until handle_tunnel_down().
-  void handle_tunnel_up(Client& tunnel) { tunnel_ = &tunnel; }
+  void handle_tunnel_up(ClientTunnel& tunnel) { tunnel_ = &tunnel; }
   // Opens what waits, as far as the peer's stream limit allows.
   void open_waiting(Instant now);
   // Streams on it are over; those that were still waiting wait on.
@@ -80,7 +80,7 @@ class ClientStreams final : private StreamBridge::Owner {
   SiteClient::Listener& listener_;
   Owner& owner_;
   LogSink log_;
-  Client* tunnel_ = nullptr;
+  ClientTunnel* tunnel_ = nullptr;
   std::size_t waiting_ = 0;
   Requests requests_;
   std::map<StreamId, StreamRequestId> by_stream_;

@@ -9,7 +9,7 @@
 #include <map>
 #include <vector>
 
-#include <natt/tunnel/server.h>
+#include <natt/tunnel/server_tunnels.h>
 
 namespace natt::tunnel::uv {
 
@@ -20,7 +20,7 @@ class AbsenceProbe {
   // Time for an answer: a few losses, or a roaming client's way back.
   static constexpr Duration kPatience = std::chrono::seconds(10);
 
-  explicit AbsenceProbe(Server& server) : server_(server) {}
+  explicit AbsenceProbe(ServerTunnels& server) : server_(server) {}
   AbsenceProbe(const AbsenceProbe&) = delete;
   AbsenceProbe& operator=(const AbsenceProbe&) = delete;
 
@@ -38,7 +38,7 @@ class AbsenceProbe {
   };
   [[nodiscard]] std::uint64_t packets_in(ConnectionId connection) const;
 
-  Server& server_;
+  ServerTunnels& server_;
   std::map<ConnectionId, Asked> asked_;
 };
 

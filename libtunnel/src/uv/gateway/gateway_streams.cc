@@ -7,7 +7,7 @@
 
 namespace natt::tunnel::uv {
 
-GatewayStreams::GatewayStreams(uv_loop_s& loop, Server& server, const GatewayPolicy& policy, LogSink log, Owner& owner)
+GatewayStreams::GatewayStreams(uv_loop_s& loop, ServerTunnels& server, const GatewayPolicy& policy, LogSink log, Owner& owner)
     : loop_(loop), server_(server), policy_(policy), log_(log), owner_(owner), resolver_(loop) {}
 
 GatewayStreams::~GatewayStreams() = default;

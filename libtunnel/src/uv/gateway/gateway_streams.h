@@ -9,7 +9,7 @@
 #include <memory>
 
 #include <natt/log.h>
-#include <natt/tunnel/server.h>
+#include <natt/tunnel/server_tunnels.h>
 #include <natt/tunnel/uv/gateway_policy.h>
 #include <natt/tunnel/uv/stream_bridge.h>
 #include <natt/uv/resolver.h>
@@ -32,7 +32,7 @@ class GatewayStreams final : private StreamDial::Owner,
     virtual void on_streams_progress(Instant now) = 0;
   };
 
-  GatewayStreams(uv_loop_s& loop, Server& server, const GatewayPolicy& policy, LogSink log, Owner& owner);
+  GatewayStreams(uv_loop_s& loop, ServerTunnels& server, const GatewayPolicy& policy, LogSink log, Owner& owner);
   ~GatewayStreams() override;
   GatewayStreams(const GatewayStreams&) = delete;
   GatewayStreams& operator=(const GatewayStreams&) = delete;
@@ -84,7 +84,7 @@ class GatewayStreams final : private StreamDial::Owner,
   void end_dial(StreamId stream);
 
   uv_loop_s& loop_;
-  Server& server_;
+  ServerTunnels& server_;
   const GatewayPolicy& policy_;
   LogSink log_;
   Owner& owner_;

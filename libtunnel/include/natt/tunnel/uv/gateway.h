@@ -25,6 +25,7 @@
 #include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
 #include <natt/tunnel/server.h>
+#include <natt/tunnel/tunnel_protocol.h>
 #include <natt/tunnel/uv/gateway_policy.h>
 #include <natt/uv/endpoint_driver.h>
 #include <natt/uv/site_signaling.h>
@@ -51,6 +52,8 @@ struct GatewayOptions {
   // Where the gateway remembers its clock and keys (natt/device_memory.h); empty: nowhere.
   std::filesystem::path memory_file;
   Duration persist_retry = RosterOnDisk::kRetry;  // of a roster that could not be written
+  // kTls: clients may also come over TCP, on the port of `listen`.
+  TunnelProtocol protocol = TunnelProtocol::kQuic;
   GatewayTunOptions tun;
   // In front of the tunnel's socket, for this gateway alone. None: null. Outlives the gateway.
   spa::KernelGate* gate = nullptr;

@@ -22,6 +22,7 @@
 #include <natt/roster_store.h>
 #include <natt/spa/keys.h>
 #include <natt/tunnel/client.h>
+#include <natt/tunnel/tunnel_protocol.h>
 #include <natt/uv/endpoint_driver.h>
 #include <natt/uv/site_signaling.h>
 #include <natt/uv/tcp_connection.h>
@@ -39,6 +40,8 @@ struct SiteClientOptions {
   SignedRoster roster;
   // Where gateways may be reached directly, by name, beside what the roster and brokers tell.
   std::map<std::string, std::vector<SocketAddress>> gateway_addresses;
+  // kTls: direct and relayed tunnels are TLS over TCP.
+  TunnelProtocol protocol = TunnelProtocol::kQuic;
   Duration natt_after = std::chrono::milliseconds(300);
   Duration relay_after = std::chrono::milliseconds(2500);
   // From the start of a race to giving up; what waits for the tunnel is told then.

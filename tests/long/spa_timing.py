@@ -102,7 +102,7 @@ def run(results):
     what = sys.argv[1:] or ["synack", "loss"]
     if "synack" in what:
         synack_time(results, "tcp", "syn", ["--syn", "--no-udp"])
-        synack_time(results, "udp-tcp", "ip", ["--no-dns", "--attempts", "0,1,2,3,4,100,200,400,800,1600"])
+        synack_time(results, "udp-tcp", "ip", ["--no-dns", "--attempts", "0,0.25,0.5,0.75,1,2,4,100,200,400,800,1600"])
     if "loss" in what:
         loss(results, "tcp", "syn", CLIENT)
         loss(results, "udp-tcp", "ip", CLIENT)

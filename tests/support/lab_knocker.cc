@@ -6,7 +6,7 @@
 //     --syn           the SPA hello travels in the SYN (TCP_FASTOPEN_NO_COOKIE)
 //     --no-udp        TCP alone
 //     --no-dns        UDP to the service port alone
-//     --attempts 0,100,200,300p,400   when a new socket is tried, in ms after the knock; p: plainly, also with --syn
+//     --attempts 0,0.5,100,300p   when a new socket is tried, in ms after the knock; p: plainly, also with --syn
 //     --timeout 3000  ms after which a knock has failed
 //     --from A,B,C    source addresses, taken in turn
 //     --log FILE      one line per knock: start (unix s), ms to the SYN-ACK, ms to the first octet; -1 for never
@@ -66,7 +66,7 @@ std::vector<std::string> split(const std::string& text) {
 
 std::vector<KnockPlan::Step> parse_steps(const std::string& text, bool syn) {
   std::vector<KnockPlan::Step> steps;
-  for (const auto& part : split(text)) steps.push_back({std::atoi(part.c_str()), syn && part.back() != 'p'});
+  for (const auto& part : split(text)) steps.push_back({std::strtod(part.c_str(), nullptr), syn && part.back() != 'p'});
   return steps;
 }
 

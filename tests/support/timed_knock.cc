@@ -169,7 +169,7 @@ void TimedKnock::handle_timeout() {
 
 double TimedKnock::wait() const {
   double at = plan_.timeout_ms;
-  if (next_ < plan_.steps.size()) at = std::min(at, static_cast<double>(plan_.steps[next_].at_ms));
+  if (next_ < plan_.steps.size()) at = std::min(at, plan_.steps[next_].at_ms);
   if (const auto deadline = schedule_.next_deadline()) at = std::min(at, milliseconds(*deadline - started_));
   return at - age();
 }

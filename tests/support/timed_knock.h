@@ -19,7 +19,7 @@ namespace natt::test {
 struct KnockPlan {
   // A new connection, so many milliseconds after the knock, with the hello in its SYN or not.
   struct Step {
-    int at_ms = 0;
+    double at_ms = 0;
     bool in_syn = false;
   };
   std::string to;

@@ -176,4 +176,20 @@ struct BoundSession {
   return train;
 }
 
+// The control frames of a leg, made by hand.
+[[nodiscard]] inline ByteBuffer make_bind(const RelayGrant& grant, std::uint64_t counter, WallTime time) {
+  RelayControl control;
+  control.header.kind = RelayKind::kBind;
+  control.counter = counter;
+  control.time = time;
+  control.grant = grant.sealed;
+  return serialize_relay_control(control, grant.key);
+}
+
+[[nodiscard]] inline ByteBuffer make_echo(const RelayGrant& grant, const RelayControl& challenge) {
+  RelayControl control = challenge;
+  control.header.kind = RelayKind::kEcho;
+  return serialize_relay_control(control, grant.key);
+}
+
 }  // namespace natt::test

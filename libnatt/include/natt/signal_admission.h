@@ -36,6 +36,8 @@ class VerifierGroup;
 
 namespace natt {
 
+class AdmissionPolicy;
+
 struct SignalAdmissionOptions {
   // The configured TCP service port: frames are made for it, whatever port a NAT or a test makes of it.
   std::uint16_t port = 443;
@@ -50,6 +52,8 @@ struct SignalAdmissionOptions {
   // How long a connection that failed is read and ignored before FIN (SPA.md 1.4, T-OPEN).
   Duration silence_minimum = std::chrono::seconds(30);
   Duration silence_maximum = std::chrono::seconds(90);
+  // Has the last word on members whose frame is granted. Null: they are admitted. Outlives the admission.
+  const AdmissionPolicy* policy = nullptr;
   LogSink log;
 };
 
@@ -63,6 +67,12 @@ struct Admitted {
   ByteBuffer record;
   // What came behind it.
   ByteBuffer rest;
+};
+class AdmissionPolicy {
+ public:
+  virtual ~AdmissionPolicy() = default;
+  // No: the connection is met with silence, as a stranger's.
+  [[nodiscard]] virtual bool admits(const Identity& identity, Admitted::Purpose purpose) const = 0;
 };
 struct CloseConnection {
   ChannelId channel;
@@ -82,7 +92,7 @@ struct SignalAdmissionStats {
   std::uint64_t accepted = 0;
   std::uint64_t admitted = 0;
   std::uint64_t rejected_shape = 0;    // not two records of the right form
-  std::uint64_t rejected_verdict = 0;  // the verifier said no; its own counters say why
+  std::uint64_t rejected_verdict = 0;  // the verifier said no (its own counters say why), or the policy
   std::uint64_t rejected_knock = 0;    // a valid hello, and no UDP grant for it (mode udp-tcp)
   std::uint64_t timed_out = 0;
   std::uint64_t overflow = 0;

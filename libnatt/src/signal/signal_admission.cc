@@ -166,7 +166,8 @@ void SignalAdmission::Impl::decide(Instant now, WallTime wall_now, PendingTable:
   const spa::KnockContext context{.port = options.port, .binding = entry.reader->binding(), .source = entry.remote.ip};
   const auto grant = verifiers.verify(now, wall_now, spa::Transport::kTcp, entry.reader->frame(), context);
   const auto purpose = grant ? purpose_of(*grant, entry.reader->record2()) : std::nullopt;
-  if (!purpose) {
+  const bool admits = purpose && (options.policy == nullptr || options.policy->admits(*grant->identity, *purpose));
+  if (!admits) {
     ++stats.rejected_verdict;
     return silence(now, at->first, entry, "verdict");
   }

@@ -14,4 +14,8 @@ enum class TunnelProtocol : std::uint8_t { kQuic, kTls };
   return protocol == TunnelProtocol::kTls ? "tls" : "quic";
 }
 
+// What SPA frames for a gateway's TCP port name as the port (docs/WIRE.md 1.2), whatever it listens on: a client may
+// know it by the outside of a port forwarding.
+inline constexpr std::uint16_t kGatewayKnockPort = 443;
+
 }  // namespace natt::tunnel

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A whole gateway on the embedder's loop: one UDP socket for tunnel, STUN, checks and relay;
-// signaling with every broker of its site; streams dialled and packets routed as far as the
+// A whole gateway on the embedder's loop: one UDP socket for tunnel, STUN, checks and relay,
+// in a TLS site a TCP port of the same number; signaling with every broker of its site; streams dialled and packets routed as far as the
 // policy allows. Reads no files; the program around it does.
 //
 // Resource type on the embedder's loop and its thread; loop, random, policy and listener
@@ -20,11 +20,14 @@
 #include <natt/race.h>
 #include <natt/retired_keys.h>
 #include <natt/roster_store.h>
+#include <natt/signal_admission.h>
 #include <natt/spa/kernel_gate.h>
 #include <natt/spa/keys.h>
 #include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
+#include <natt/tcp_door_plan.h>
 #include <natt/tunnel/server.h>
+#include <natt/tunnel/tls_server.h>
 #include <natt/tunnel/tunnel_protocol.h>
 #include <natt/tunnel/uv/gateway_policy.h>
 #include <natt/uv/endpoint_driver.h>
@@ -68,10 +71,17 @@ struct GatewayOptions {
   LogSink log;
 };
 
+// The TCP port of a gateway of a TLS site.
+struct GatewayDoorState {
+  TcpDoorPlan plan;
+  SignalAdmissionStats connections;
+};
+
 // One tunnel, for status output.
 struct GatewayConnection {
   Identity client;
   ConnectionType type = ConnectionType::kDirect;
+  TunnelProtocol protocol = TunnelProtocol::kQuic;
   std::optional<SocketAddress> remote;
   ConnectionStats stats;
   Instant since{};
@@ -121,6 +131,9 @@ class Gateway {
   [[nodiscard]] std::vector<GatewayConnection> connections() const;
   [[nodiscard]] std::vector<natt::uv::SiteSignaling::BrokerState> brokers() const;
   [[nodiscard]] ServerStats tunnel_stats() const;
+  // Both absent in a QUIC site.
+  [[nodiscard]] std::optional<GatewayDoorState> door() const;
+  [[nodiscard]] std::optional<TlsServerStats> tls_stats() const;
   // Of connections().
   [[nodiscard]] ConnectionCounts connection_counts() const;
   [[nodiscard]] const PunchAgent::Stats& punch_stats() const;

@@ -134,8 +134,8 @@ class Papers:
     def certificate_der(self):
         return ssl.PEM_cert_to_DER_cert(self.certificate.read_text())
 
-    def frame(self, binding, carrier=TCP_CARRIER):
-        """A knock at the site's broker under this device's key."""
+    def frame(self, binding, carrier=TCP_CARRIER, kind=1):
+        """A frame for the site's broker under this device's key: a knock, or what `kind` says."""
         broker = next(each for each in self._devices if each[1] == [BROKER_ROLE])
         uri = self.identity.rsplit("/", 2)[0] + "/broker/" + broker[2][0].decode()
         spa_key = fields_of(broker[3][0])
@@ -143,7 +143,7 @@ class Papers:
         now = int(time.time() * 1000)
         keys = spa_codec.Keys(base64.b64decode(secret), spa_key[2][0], self.identity, uri,
                               base64.b64decode(self._table["psk"]), now // 64000)
-        body = bytes([0x11, 0x06]) + struct.pack(">H", int(generation)) + now.to_bytes(6, "big") + os.urandom(10)
+        body = bytes([0x10 | kind, 0x06]) + struct.pack(">H", int(generation)) + now.to_bytes(6, "big") + os.urandom(10)
         associated = spa_codec.associated_data(carrier, uri, 443, binding)
         return spa_codec.seal(keys, broker[4][0], carrier, associated, body, os.urandom(12))
 
@@ -154,6 +154,17 @@ class Papers:
         length = len(hello).to_bytes(3, "big")
         message = b"\1" + length + bytes(5) + length + hello
         return bytes.fromhex("16fefd0000000000000000") + struct.pack(">H", len(message)) + message
+
+    def relay_join(self, token):
+        """Both records of a relay leg (docs/WIRE.md section 1.5)."""
+        record2 = b"\x17\x03\x03\x00\x10" + token
+        return hello_record(self.frame(hashlib.blake2b(record2, digest_size=32).digest(), kind=3)) + record2
+
+
+def hello_record(frame):
+    """Record 1 of the TCP carrier."""
+    body = b"\x01" + (67 + 32).to_bytes(3, "big") + b"\x03\x03" + frame[:32] + b"\x20" + frame[32:] + bytes(32)
+    return b"\x16\x03\x01" + struct.pack(">H", len(body)) + body
 
 
 def openssl(*words):
@@ -187,9 +198,7 @@ class Channel:
         except ssl.SSLWantReadError:
             pass
         hello = self._out.read()
-        frame = self._papers.frame(hashlib.blake2b(hello, digest_size=32).digest())
-        body = b"\x01" + (67 + 32).to_bytes(3, "big") + b"\x03\x03" + frame[:32] + b"\x20" + frame[32:] + bytes(32)
-        self.sock.sendall(b"\x16\x03\x01" + struct.pack(">H", len(body)) + body + hello)
+        self.sock.sendall(hello_record(self._papers.frame(hashlib.blake2b(hello, digest_size=32).digest())) + hello)
 
     def _pump(self, step):
         """Repeats a TLS step until it is done, moving octets in between."""

@@ -32,10 +32,13 @@ class ConnectionTest(unittest.TestCase):
 
     # A direct and a punched tunnel beat the relay's start at 2.5 s by far; a relayed one follows it closely.
     WITHIN = {DIRECT: 2.0, PUNCHED: 2.4, RELAYED: 5.0}
+    # What every site of a class is made with, before a test's own options.
+    INIT = ()
 
-    def site(self, client_nat, gateway_nat, public_gateway=False, broker_spa=(), **options):
+    def site(self, client_nat, gateway_nat, public_gateway=False, broker_spa=(), options=(), **others):
         lab = self.enterContext(natlab.Lab(client_nat, gateway_nat))
-        site = natt_site.Site(lab, gateway_address=natlab.GATEWAY if public_gateway else None, **options)
+        site = natt_site.Site(lab, gateway_address=natlab.GATEWAY if public_gateway else None,
+                              options=(*self.INIT, *options), **others)
         self.sites = getattr(self, "sites", []) + [site]
         for key, value in broker_spa:
             toml_edit.set_key(site.config("broker"), "spa", key, value)
@@ -67,8 +70,8 @@ class ConnectionTest(unittest.TestCase):
             self.assertEqual(site.error_lines(), [])
 
 
-class ConnectionTypes(ConnectionTest):
-    """Which of the three results, what the status says of it, and how soon."""
+class TypeChecks(ConnectionTest):
+    """What is looked at, whatever the connection type is."""
 
     def check(self, expected, client_nat, gateway_nat, **options):
         site = self.site(client_nat, gateway_nat, **options)
@@ -96,6 +99,10 @@ class ConnectionTypes(ConnectionTest):
         with contextlib.suppress(LabError):
             site.wait_for("session counts", lambda: site.ask("gateway-gw1", "status")["sessionCounts"] == wanted, 3)
         self.assertEqual(site.ask("gateway-gw1", "status")["sessionCounts"], wanted, site.sessions("gateway-gw1"))
+
+
+class ConnectionTypes(TypeChecks):
+    """Which of the three results, what the status says of it, and how soon."""
 
     def test_public_gateway_is_direct(self):
         self.check(DIRECT, "port-restricted", "none", public_gateway=True)
@@ -132,12 +139,12 @@ class ConnectionTypes(ConnectionTest):
         self.assertEqual(connection["relayReason"], "hard-nat-both")
 
 
-class StreamsOverEachType(ConnectionTest):
-    """Bulk, half-close and many streams over one tunnel of each type."""
+class StreamChecks(ConnectionTest):
+    """Bulk, half-close and many streams over one tunnel."""
 
     def check(self, expected, kind, public_gateway=False):
         lab = self.enterContext(natlab.Lab(kind, "none" if public_gateway else kind))
-        site = natt_site.Site(lab, gateway_address=natlab.GATEWAY if public_gateway else None)
+        site = natt_site.Site(lab, gateway_address=natlab.GATEWAY if public_gateway else None, options=self.INIT)
         self.sites = [site]
         natt_site.start_web(lab, BULK)
         site.start_all()
@@ -170,6 +177,8 @@ class StreamsOverEachType(ConnectionTest):
         with fetch.connect(lab.web, 80, natlab.WEB) as straight:
             self.assertTrue(b"".join(parts) == fetch.get_part(straight, 0, length * STREAMS))
 
+
+class StreamsOverEachType(StreamChecks):
     def test_direct(self):
         self.check(DIRECT, "port-restricted", public_gateway=True)
 
@@ -218,7 +227,7 @@ class Drip:
         self.sock.close()
 
 
-class LifeAndDeath(ConnectionTest):
+class LifeChecks(ConnectionTest):
     """Killing, restarting and revoking while streams run."""
 
     def drip(self, site):
@@ -245,15 +254,6 @@ class LifeAndDeath(ConnectionTest):
         self.fetch_page(site)
         self.assert_clean(site)
 
-    def test_a_killed_client_leaves_nothing_direct(self):
-        self.check_killed_client("port-restricted", DIRECT, public_gateway=True)
-
-    def test_a_killed_client_leaves_nothing_punched(self):
-        self.check_killed_client("port-restricted", PUNCHED)
-
-    def test_a_killed_client_leaves_nothing_relayed(self):
-        self.check_killed_client("symmetric", RELAYED)
-
     def check_broker_restart(self, number, kind, expected, **options):
         site = self.site(kind, "none" if options else kind, **options)
         stream = self.drip(site)
@@ -265,15 +265,6 @@ class LifeAndDeath(ConnectionTest):
         site.wait_for("the gateway at the new broker", lambda: site._registered("gw1"), timeout=30)
         self.assertTrue(stream.flows(2.0))
         self.assertEqual(self.assert_type(site, expected)["since"], before["since"])
-
-    def test_a_killed_broker_loses_no_direct_tunnel(self):
-        self.check_broker_restart(signal.SIGKILL, "port-restricted", DIRECT, public_gateway=True)
-
-    def test_a_restarted_broker_loses_no_direct_tunnel(self):
-        self.check_broker_restart(signal.SIGTERM, "port-restricted", DIRECT, public_gateway=True)
-
-    def test_a_killed_broker_loses_no_punched_tunnel(self):
-        self.check_broker_restart(signal.SIGKILL, "port-restricted", PUNCHED)
 
     def check_revoked(self, kind, expected, **options):
         site = self.site(kind, "none" if options else kind, clients=("alice", "bob"), **options)
@@ -287,6 +278,26 @@ class LifeAndDeath(ConnectionTest):
         site.stop("client-alice")
         site.start_client("bob")
         self.fetch_page(site)
+
+
+class LifeAndDeath(LifeChecks):
+    def test_a_killed_client_leaves_nothing_direct(self):
+        self.check_killed_client("port-restricted", DIRECT, public_gateway=True)
+
+    def test_a_killed_client_leaves_nothing_punched(self):
+        self.check_killed_client("port-restricted", PUNCHED)
+
+    def test_a_killed_client_leaves_nothing_relayed(self):
+        self.check_killed_client("symmetric", RELAYED)
+
+    def test_a_killed_broker_loses_no_direct_tunnel(self):
+        self.check_broker_restart(signal.SIGKILL, "port-restricted", DIRECT, public_gateway=True)
+
+    def test_a_restarted_broker_loses_no_direct_tunnel(self):
+        self.check_broker_restart(signal.SIGTERM, "port-restricted", DIRECT, public_gateway=True)
+
+    def test_a_killed_broker_loses_no_punched_tunnel(self):
+        self.check_broker_restart(signal.SIGKILL, "port-restricted", PUNCHED)
 
     def test_revoking_ends_a_direct_tunnel_within_a_second(self):
         self.check_revoked("port-restricted", DIRECT, public_gateway=True)

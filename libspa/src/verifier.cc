@@ -165,7 +165,7 @@ std::optional<Grant> Verifier::verify(Instant now, WallTime wall_now, Transport 
                                       const KnockContext& context) {
   const auto lookup = core_->look_up(transport, frame);
   if (!lookup) return std::nullopt;
-  return core_->judge(core_->arrival(now, wall_now, transport, frame, context), *lookup);
+  return core_->judge(core_->arrival(now, core_->steady(now, wall_now), transport, frame, context), *lookup);
 }
 
 void Verifier::verify_batch(Instant now, WallTime wall_now, std::span<const ArrivedFrame> frames,

@@ -55,8 +55,8 @@ class Verifier::Core {
   void touch(const Lookup& lookup) const;
   // All of them.
   [[nodiscard]] std::optional<Lookup> look_up(Transport transport, FrameView frame);
-  [[nodiscard]] Arrival arrival(Instant now, WallTime wall_now, Transport transport, FrameView frame,
-                                const KnockContext& context);
+  [[nodiscard]] Arrival arrival(Instant now, WallTime steady_now, Transport transport, FrameView frame,
+                                const KnockContext& context) const;
   [[nodiscard]] WallTime steady(Instant now, WallTime wall_now) { return wall_clock_.follow(now, wall_now); }
   // Frames whose lookups overlap: more than a core keeps cache misses in flight, few enough to stay in its first cache.
   static constexpr std::size_t kBatchPiece = 32;

@@ -50,10 +50,10 @@ std::optional<Verifier::Core::Lookup> Verifier::Core::look_up(Transport transpor
   return lookup;
 }
 
-Verifier::Core::Arrival Verifier::Core::arrival(Instant now, WallTime wall_now, Transport transport, FrameView frame,
-                                                const KnockContext& context) {
+Verifier::Core::Arrival Verifier::Core::arrival(Instant now, WallTime steady_now, Transport transport, FrameView frame,
+                                                const KnockContext& context) const {
   const std::uint16_t port = transport == Transport::kQuicToken ? std::uint16_t{0} : context.port;
-  return {now, steady(now, wall_now), frame, {transport, id_, port, context.binding}, context.source, std::nullopt};
+  return {now, steady_now, frame, {transport, id_, port, context.binding}, context.source, std::nullopt};
 }
 
 std::optional<Grant> Verifier::Core::judge(const Arrival& arrival, const Lookup& lookup) {
@@ -76,13 +76,14 @@ void Verifier::Core::verify_piece(Instant now, WallTime wall_now, std::span<cons
   for (std::size_t i = 0; i < frames.size(); ++i) {
     if (located[i]) fetch(lookups[i], frames[i].frame);
   }
+  const WallTime steady_now = steady(now, wall_now);
   // One after the other: a copy within the piece is refused.
   for (std::size_t i = 0; i < frames.size(); ++i) {
     const ArrivedFrame& arrived = frames[i];
     if (!located[i]) {
       grants[i].reset();
     } else {
-      grants[i] = judge(arrival(now, wall_now, arrived.transport, arrived.frame, arrived.context), lookups[i]);
+      grants[i] = judge(arrival(now, steady_now, arrived.transport, arrived.frame, arrived.context), lookups[i]);
     }
   }
 }

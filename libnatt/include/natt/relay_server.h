@@ -116,6 +116,9 @@ struct RelaySessionReport {
   Instant since{};
 };
 
+// Who uses how much of the relay, over UDP and TCP together.
+class RelayAccounts;
+
 class RelayServer {
  public:
   // Replies waiting for poll_transmit; beyond, the newest is dropped (the leg asks again).

@@ -80,6 +80,7 @@ void SiteSignaling::stop() {
   started_ = false;
   for (const auto& broker : brokers_) {
     broker->knocks->stop();
+    broker->join_knocks.clear();
     broker->link->stop();
   }
 }
@@ -280,23 +281,27 @@ SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidenc
 
 void SiteSignaling::send_knocks(Instant now) {
   for (const auto& broker : brokers_) {
-    broker->knocks->handle_timeout(now);
-    while (auto knock = broker->knocks->poll_transmit(wall_now())) send_knock(*broker, std::move(*knock));
+    send_due_knocks(now, *broker, *broker->knocks, broker->link->address());
+    for (const JoinKnock& join : broker->join_knocks) send_due_knocks(now, *broker, *join.knocks, join.to);
+    std::erase_if(broker->join_knocks, [](const JoinKnock& join) { return !join.knocks->next_deadline(); });
   }
   rearm();
 }
 
 // From the socket of STUN and tunnel, so that a grant covers the address that they come from.
-void SiteSignaling::send_knock(const Broker& broker, spa::KnockDatagram knock) {
-  SocketAddress to = broker.link->address();
-  if (knock.carrier == spa::Transport::kDns) to.port = broker.listed.dns_port;
-  driver_.send(Transmit{.to = to, .from = {}, .bytes = std::move(knock.datagram)});
+void SiteSignaling::send_due_knocks(Instant now, const Broker& broker, spa::KnockSchedule& knocks, SocketAddress to) {
+  knocks.handle_timeout(now);
+  while (auto knock = knocks.poll_transmit(wall_now())) {
+    const std::uint16_t port = knock->carrier == spa::Transport::kDns ? broker.listed.dns_port : to.port;
+    driver_.send(Transmit{.to = {to.ip, port}, .from = {}, .bytes = std::move(knock->datagram)});
+  }
 }
 
 void SiteSignaling::rearm() {
   std::optional<Instant> deadline = retired_.empty() ? on_disk_.next_deadline() : std::optional(now());
   for (const auto& broker : brokers_) {
     deadline = earlier(deadline, earlier(broker->knocks->next_deadline(), broker->renew_stun_at));
+    for (const JoinKnock& join : broker->join_knocks) deadline = earlier(deadline, join.knocks->next_deadline());
   }
   timer_.arm(deadline);
 }

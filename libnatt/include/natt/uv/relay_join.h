@@ -6,8 +6,8 @@
 // is written on it from then on reaches the other leg, untouched, once both have joined
 // (docs/WIRE.md 1.5 and 6); the broker itself never says a word.
 //
-// Resource type on the embedder's loop and its thread, made by SiteSignaling::join_relay().
-// Destroying it cancels the join; after the destructor has returned no callback runs.
+// Resource type on the embedder's loop and its thread, made by SiteSignaling::join_relay(),
+// which outlives it. Destroying it cancels the join; after the destructor has returned no callback runs.
 
 #include <memory>
 

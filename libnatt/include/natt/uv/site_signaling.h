@@ -7,6 +7,7 @@
 //
 // Resource type on the embedder's loop and its thread; everything borrowed outlives it.
 
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -57,7 +58,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
 
   struct Options {
     RosterView view = RosterView::kClient;
-    std::uint64_t features = kFeatureRelayUdp;
+    std::uint64_t features = kFeatureRelayUdp | kFeatureRelayTcp;
     std::uint64_t boot_id = 0;
     std::string software;
     // What the device's file says of each broker's `[spa] mode`, for diagnosis only: everything that either mode needs
@@ -105,7 +106,8 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   [[nodiscard]] bool is_connected(BrokerIndex broker) const;
 
   // Takes this device's leg of a relayed session over TCP: `grant` is of that broker, RelayTransport::kTcp. kUnavailable
-  // when it is no grant for TCP, or not at an address of the broker. The listener outlives the result.
+  // when it is no grant for TCP, or not at an address of the broker. The listener outlives the result, which ends before
+  // this object does.
   [[nodiscard]] Result<std::unique_ptr<RelayJoin>> join_relay(Instant now, BrokerIndex broker,
                                                               const RelayGrantMessage& grant,
                                                               RelayJoin::Listener& listener);
@@ -135,9 +137,17 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   [[nodiscard]] std::vector<BrokerState> states() const;
 
  private:
+  class Join;
+  // Knocks of relay joins that are still being repeated, per broker; a further one ends the oldest.
+  static constexpr std::size_t kMaxJoinKnocks = 256;
   // A broker that does not answer a request for STUN credentials is asked again.
   static constexpr Duration kStunRetry = std::chrono::seconds(30);
 
+  // Goes on when the connection is there: nothing on it says whether a knock has arrived.
+  struct JoinKnock {
+    std::unique_ptr<spa::KnockSchedule> knocks;
+    SocketAddress to;
+  };
   struct Broker {
     BrokerIndex index;
     Identity identity;
@@ -145,6 +155,7 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
     BrokerClock clock;
     std::unique_ptr<spa::Knocker> knocker;
     std::unique_ptr<spa::KnockSchedule> knocks;
+    std::deque<JoinKnock> join_knocks;
     std::unique_ptr<SignalLink> link;
     // Which of its keys and ours the next attempt goes with (see use_keys): counts the attempts since it answered.
     std::size_t attempt = 0;
@@ -186,7 +197,11 @@ class SiteSignaling final : private SignalLink::Listener, private Timer::Listene
   Result<RosterChange> accept_roster(Instant now, const SignedRoster& documents);
   void persist_roster(Instant now);
   void send_knocks(Instant now);
-  void send_knock(const Broker& broker, spa::KnockDatagram knock);
+  void send_due_knocks(Instant now, const Broker& broker, spa::KnockSchedule& knocks, SocketAddress to);
+  // Sends the knock that goes with a relay join.
+  [[nodiscard]] spa::KnockId start_join_knock(Instant now, Broker& broker, const SocketAddress& to);
+  // Empty when the broker has left the roster.
+  [[nodiscard]] ByteBuffer make_join_flight(BrokerIndex index, spa::KnockId knock, const spa::PairingToken& token);
   void rearm();
   [[nodiscard]] SilenceEvidence evidence_for(const Broker& broker, SilenceEvidence::Tcp tcp) const;
   [[nodiscard]] bool is_address_of(const Identity& broker, const IpAddress& ip) const;

@@ -101,6 +101,11 @@ TEST_CASE("tcp: bytes flow both ways over both families", "[natt][uv]") {
   CHECK(pair.near.connection->remote_address() == pair.far.connection->local_address());
   CHECK(pair.near.connection->bytes_sent() == 1000);
   CHECK(pair.far.connection->bytes_received() == 1000);
+  const auto rtt = pair.near.connection->smoothed_rtt();
+  REQUIRE(rtt);
+  CHECK((*rtt > 0ns && *rtt < 1s));
+  pair.near.connection->abort();
+  CHECK_FALSE(pair.near.connection->smoothed_rtt());
 
   Peer v6;
   auto dialled = uv::TcpConnection::connect(

@@ -330,6 +330,14 @@ SocketAddress TcpConnection::local_address() const {
 SocketAddress TcpConnection::remote_address() const { return block_ == nullptr ? SocketAddress{} : block_->remote; }
 std::uint64_t TcpConnection::bytes_received() const { return block_ == nullptr ? 0 : block_->received; }
 std::uint64_t TcpConnection::bytes_sent() const { return block_ == nullptr ? 0 : block_->sent; }
+
+std::optional<Duration> TcpConnection::smoothed_rtt() const {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (block_ == nullptr || ::getsockopt(block_->fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+  return info.tcpi_rtt == 0 ? std::nullopt : std::optional<Duration>(std::chrono::microseconds(info.tcpi_rtt));
+}
+
 int TcpConnection::descriptor() const { return block_ == nullptr ? -1 : block_->fd.get(); }
 
 int TcpConnection::release_descriptor() {

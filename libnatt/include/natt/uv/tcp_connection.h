@@ -14,6 +14,7 @@
 // returned no callback runs.
 
 #include <memory>
+#include <optional>
 
 #include <natt/address.h>
 #include <natt/bytes.h>
@@ -81,6 +82,8 @@ class TcpConnection {
   [[nodiscard]] SocketAddress remote_address() const;
   [[nodiscard]] std::uint64_t bytes_received() const;
   [[nodiscard]] std::uint64_t bytes_sent() const;
+  // What the kernel has measured (tcpi_rtt of TCP_INFO, tcp(7)); absent before it has, and after abort.
+  [[nodiscard]] std::optional<Duration> smoothed_rtt() const;
   // -1 after abort. Owned by this object.
   [[nodiscard]] int descriptor() const;
   // Gives the descriptor away (for splicing in the kernel): no callback follows, and this object is an empty shell.

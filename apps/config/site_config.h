@@ -17,6 +17,7 @@
 #include <natt/identity.h>
 #include <natt/secret.h>
 #include <natt/spa_mode.h>
+#include <natt/tunnel/tunnel_protocol.h>
 
 #include "apps/config/secret_text.h"
 
@@ -27,8 +28,7 @@ inline constexpr std::size_t kMaxPeersPerSite = 256;  // brokers, and again gate
 inline constexpr std::size_t kMaxAddressesPerPeer = 8;
 inline constexpr std::size_t kMaxSpaKeys = 2;  // SPA.md 1.1: the new pair and the one it replaces
 
-// What carries the tunnel on a direct path. Punched paths use QUIC on TLS sites too.
-enum class TunnelProtocol : std::uint8_t { kQuic, kTls };
+using tunnel::TunnelProtocol;
 
 // One X25519 pair of this device. The public half stands in the roster.
 struct SpaKey {

@@ -26,9 +26,9 @@ WallTime clock_now() {
   return WallTime(std::chrono::duration_cast<std::chrono::milliseconds>(now));
 }
 
-Result<config::TunnelProtocol> parse_protocol(const std::string& text) {
-  if (text == "quic") return config::TunnelProtocol::kQuic;
-  if (text == "tls") return config::TunnelProtocol::kTls;
+Result<tunnel::TunnelProtocol> parse_protocol(const std::string& text) {
+  if (text == "quic") return tunnel::TunnelProtocol::kQuic;
+  if (text == "tls") return tunnel::TunnelProtocol::kTls;
   if (text == "dtls") {
     return complain(
         "--protocol: DTLS is not supported as site tunnel protocol with NAT traversal; select QUIC (quic) or TLS "

@@ -12,9 +12,9 @@
 namespace natt::ctl {
 namespace {
 
-std::optional<config::TunnelProtocol> parse_protocol(std::string_view text) {
-  if (text == "quic") return config::TunnelProtocol::kQuic;
-  return text == "tls" ? std::optional(config::TunnelProtocol::kTls) : std::nullopt;
+std::optional<tunnel::TunnelProtocol> parse_protocol(std::string_view text) {
+  if (text == "quic") return tunnel::TunnelProtocol::kQuic;
+  return text == "tls" ? std::optional(tunnel::TunnelProtocol::kTls) : std::nullopt;
 }
 
 // "NAME=MODE".
@@ -60,14 +60,6 @@ std::optional<IssuedRecord> parse_issued(std::string_view line) {
 }
 
 }  // namespace
-
-std::string_view to_string(config::TunnelProtocol protocol) {
-  switch (protocol) {
-    case config::TunnelProtocol::kQuic: return "quic";
-    case config::TunnelProtocol::kTls: return "tls";
-  }
-  return "unknown";
-}
 
 config::SpaMode SiteRecord::mode_of(const std::string& broker) const {
   const auto own = broker_modes.find(broker);

@@ -22,7 +22,7 @@ namespace natt::ctl {
 
 struct SiteRecord {
   std::string name;
-  config::TunnelProtocol protocol = config::TunnelProtocol::kQuic;
+  tunnel::TunnelProtocol protocol = tunnel::TunnelProtocol::kQuic;
   config::SpaMode spa_mode = config::SpaMode::kUdpTcp;
   std::map<std::string, config::SpaMode> broker_modes;  // of brokers that differ, by name
   Secret<32> psk;
@@ -44,8 +44,5 @@ struct IssuedRecord {
 // "URI SERIAL UNIX-SECONDS" per line.
 [[nodiscard]] std::string serialize_ledger(const std::vector<IssuedRecord>& ledger);
 [[nodiscard]] Result<std::vector<IssuedRecord>> parse_ledger(std::string_view text, const std::filesystem::path& file);
-
-// "quic" or "tls".
-[[nodiscard]] std::string_view to_string(config::TunnelProtocol protocol);
 
 }  // namespace natt::ctl

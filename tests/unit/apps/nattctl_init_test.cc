@@ -117,7 +117,7 @@ TEST_CASE("init: several brokers and gateways, ports and modes reach their files
   CHECK(east->listen.port == 8443);
   CHECK(east->listen.dns_port == 5353);
   CHECK(east->spa.mode == config::SpaMode::kTcp);
-  CHECK(east->sites[0].protocol == config::TunnelProtocol::kTls);
+  CHECK(east->sites[0].protocol == tunnel::TunnelProtocol::kTls);
   CHECK(config::load_broker_config(dir / "broker-west.toml")->listen.port == 9443);
   CHECK(config::load_gateway_config(dir / "gateway-gw1.toml")->listen.port == 4433);
   CHECK(config::load_gateway_config(dir / "gateway-gw2.toml")->listen.port == 443);

@@ -147,6 +147,7 @@ control::Health ClientApp::health() const {
   for (const auto& site : sites_) {
     program::add_site_health(health, site->name(), site->client().brokers(),
                              site->client().roster().is_stale(natt::uv::wall_now()));
+    site->add_roster_health(health);
     program::add_own_health(health, site->client().own_complaints());
     health.sites.push_back(program::site_facts(site->name(), site->client().brokers(),
                                                site->client().roster().number(), site->client().clock_offset()));

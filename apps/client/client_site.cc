@@ -3,6 +3,7 @@
 
 #include "apps/config/site_material.h"
 #include "apps/program/device_health.h"
+#include "apps/program/roster_health.h"
 
 namespace natt::client {
 namespace {
@@ -72,7 +73,13 @@ void ClientApp::Site::on_stream_failed(Instant now, tunnel::uv::StreamRequestId 
 }
 
 bool ClientApp::Site::persist_roster(const SignedRoster& documents) {
-  return program::persist_roster(documents, site_.name, state_.dir, log_).empty();
+  roster_not_persisted_ = program::persist_roster(documents, site_.name, state_.dir, log_);
+  return roster_not_persisted_.empty();
+}
+
+void ClientApp::Site::add_roster_health(control::Health& health) const {
+  const auto& rejection = client_->roster().last_rejection();
+  program::add_roster_health(health, site_.name, rejection ? rejection : watch_->unreadable(), roster_not_persisted_);
 }
 
 }  // namespace natt::client

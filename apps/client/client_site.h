@@ -21,6 +21,7 @@ class ClientApp::Site final : private tunnel::uv::SiteClient::Listener {
   [[nodiscard]] const tunnel::uv::SiteClient& client() const { return *client_; }
   [[nodiscard]] StreamWaiters& waiters() { return waiters_; }
   void reload() { watch_->reload(); }
+  void add_roster_health(control::Health& health) const;
 
  private:
   Site(const config::SiteConfig& site, const config::StateConfig& state, LogSink log)
@@ -36,6 +37,7 @@ class ClientApp::Site final : private tunnel::uv::SiteClient::Listener {
   StreamWaiters waiters_;
   std::unique_ptr<tunnel::uv::SiteClient> client_;
   std::unique_ptr<program::RosterWatch> watch_;
+  std::string roster_not_persisted_;  // the reason
 };
 
 }  // namespace natt::client

@@ -1,12 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/program/roster_files.h"
 
+#include <cerrno>
+
 #include <natt/roster_store.h>
 
 #include "apps/config/site_material.h"
 #include "apps/config/state_dir.h"
 
 namespace natt::program {
+namespace {
+
+// What the operator is to do about a write that failed.
+std::string_view advice_for(const std::error_code& code) {
+  if (code.category() != std::generic_category()) return "see that this program can write there";
+  switch (code.value()) {
+    case ENOSPC:
+    case EDQUOT: return "make room on its disk";
+    case EROFS: return "it is read-only for this program: mount it writable, or set [state] dir to a folder that is";
+    case EACCES:
+    case EPERM: return "let this program's user write there";
+    case EIO: return "its disk fails: replace it";
+    default: return "see that this program can write there";
+  }
+}
+
+// Where newest_roster() finds it.
+Result<void> write_roster(const SignedRoster& documents, const std::filesystem::path& file) {
+  auto written = config::write_file_atomically(file, documents.serialize());
+  if (!written) written.error().message += "; " + std::string(advice_for(written.error().code));
+  return written;
+}
+
+}  // namespace
 
 Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::filesystem::path& state_dir,
                                    LogSink log) {
@@ -19,9 +45,9 @@ Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::fi
 
 std::string persist_roster(const SignedRoster& documents, const std::string& site,
                            const std::filesystem::path& state_dir, LogSink log) {
-  const auto written = config::write_file_atomically(state_dir / ("roster-" + site), documents.serialize());
+  const auto written = write_roster(documents, state_dir / ("roster-" + site));
   if (written) return {};
-  log(LogLevel::kError, "natt.roster.not_persisted reason=\"" + written.error().message + "\"");
+  log(LogLevel::kError, "natt.roster.not_persisted site=" + site + " reason=\"" + written.error().message + "\"");
   return written.error().message;
 }
 
@@ -36,7 +62,7 @@ Result<SignedRoster> read_roster(const std::filesystem::path& file) {
 natt::uv::RosterJob job_of(std::function<Result<SignedRoster>()> read, const std::string& site,
                            const std::filesystem::path& state_dir) {
   return {.read = std::move(read), .persist = [file = state_dir / ("roster-" + site)](const SignedRoster& documents) {
-            return config::write_file_atomically(file, documents.serialize());
+            return write_roster(documents, file);
           }};
 }
 

@@ -25,8 +25,8 @@ namespace natt::program {
 [[nodiscard]] Result<SignedRoster> newest_roster(const config::SiteConfig& site, const std::filesystem::path& state_dir,
                                                  LogSink log);
 
-// Writes to the state folder; a failure is a log line and, for health, its reason (empty: it is there). The roster is in
-// force all the same.
+// Writes to the state folder; a failure is a log line and, for health, its reason and what to do about it (empty: it is
+// there). The roster is in force all the same.
 std::string persist_roster(const SignedRoster& documents, const std::string& site,
                            const std::filesystem::path& state_dir, LogSink log);
 

@@ -13,7 +13,7 @@
 
 namespace natt::program {
 
-// `not_persisted` is the reason, empty when the newest roster is on the disk.
+// `not_persisted` is persist_roster()'s word, empty when the newest roster is on the disk.
 void add_roster_health(control::Health& health, const std::string& site,
                        const std::optional<RosterRejection>& rejection, const std::string& not_persisted);
 

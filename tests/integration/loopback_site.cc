@@ -152,7 +152,8 @@ SignedRoster LoopbackSite::make_roster() {
 
 void LoopbackSite::open_broker() {
   uv::BrokerOptions options{.address = kLoopback, .port = broker_port_, .dns_port = 0,
-                            .relay_key = RelayKey(random.bytes<32>())};
+                            .relay_key = RelayKey(random.bytes<32>()),
+                            .persist_retry = std::chrono::milliseconds(50)};
   uv::BrokerSiteOptions site{.credentials = credentials(device(Role::kBroker, "b1")), .spa_keys = {}, .psk = psk_,
                              .roster = make_roster()};
   site.spa_keys.push_back(spa::KeyPair::from_secret(device(Role::kBroker, "b1").key->secret()));
@@ -219,6 +220,11 @@ void LoopbackSite::revoke(Role role, const std::string& name) {
 
 void LoopbackSite::push_roster() {
   REQUIRE(broker->update_roster(uv::now(), "hq", make_roster()));
+}
+
+void LoopbackSite::load_roster(std::function<Result<void>()> persist) {
+  broker->load_roster("hq", {.read = [documents = make_roster()]() -> Result<SignedRoster> { return documents; },
+                             .persist = [persist = std::move(persist)](const SignedRoster&) { return persist(); }});
 }
 
 }  // namespace natt::test

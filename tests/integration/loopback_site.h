@@ -5,6 +5,7 @@
 // real keys, certificates and a signed roster, and a TCP echo service to reach through it.
 // Ports are the kernel's choice.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -118,6 +119,8 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   [[nodiscard]] bool connect();
   // The next roster, given to the broker only.
   void push_roster();
+  // The same as from a file, which `persist` is to keep; in the thread pool.
+  void load_roster(std::function<Result<void>()> persist);
   // The same without the device.
   void revoke(Role role, const std::string& name);
   [[nodiscard]] std::optional<ConnectionType> connection_type() const;

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A site that grows while its broker serves: the replay journal gets its larger file in the
-// thread pool, on a disk with room and on one without. The disk is a tmpfs of 16 MB in a mount
-// namespace of this program.
+// thread pool, on a disk with room and on one without.
 #include <natt/uv/replay_guard.h>
 
-#include <sched.h>
-#include <sys/mount.h>
 #include <unistd.h>
-
-#include <fstream>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <natt/uv/timer.h>
 
+#include "small_disk.h"
 #include "support/seeded_random.h"
 #include "uv_loop.h"
 
@@ -23,26 +19,6 @@ using std::chrono::milliseconds;
 namespace {
 
 const Identity kBroker{"hq", Role::kBroker, "b1"};
-
-// Once in this program, before any other thread is there that would stay in the old namespace.
-std::filesystem::path small_disk() {
-  static const std::filesystem::path disk = [] {
-    std::string folder = (std::filesystem::temp_directory_path() / "natt-room-XXXXXX").string();
-    REQUIRE(::mkdtemp(folder.data()) != nullptr);
-    const auto uid = std::to_string(::getuid());
-    const auto gid = std::to_string(::getgid());
-    if (::unshare(CLONE_NEWNS) != 0) {
-      REQUIRE(::unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0);
-      std::ofstream("/proc/self/setgroups") << "deny";
-      std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
-      std::ofstream("/proc/self/gid_map") << "0 " << gid << " 1";
-    }
-    REQUIRE(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
-    REQUIRE(::mount("none", folder.c_str(), "tmpfs", 0, "size=16m,mode=0700") == 0);
-    return std::filesystem::path(folder);
-  }();
-  return disk;
-}
 
 Roster roster_of(std::size_t clients) {
   Roster roster;
@@ -54,7 +30,7 @@ Roster roster_of(std::size_t clients) {
 }
 
 struct GuardedSite {
-  std::filesystem::path disk = small_disk();
+  std::filesystem::path disk = test::small_disk();
   test::UvLoop loop;
   test::SeededRandom random{test::test_seed()};
   std::vector<std::string> lines;
@@ -63,8 +39,8 @@ struct GuardedSite {
   double longest_ms = 0;
 
   explicit GuardedSite(bool with_room = true) {
-    for (const auto& entry : std::filesystem::directory_iterator(disk)) std::filesystem::remove_all(entry);
-    if (!with_room) fill_disk(15);
+    test::clear_disk();
+    if (!with_room) test::fill_disk(15);
     open();
   }
   ~GuardedSite() { guard.reset(); }
@@ -80,13 +56,6 @@ struct GuardedSite {
     briefed.emplace();
     guard->brief(*briefed, uv::now());
   }
-  void fill_disk(int megabytes) {
-    std::ofstream out(disk / "filler", std::ios::binary);
-    const std::string piece(1 << 20, 'x');
-    for (int i = 0; i < megabytes; ++i) out << piece;
-  }
-  void empty_disk() { std::filesystem::remove(disk / "filler"); }
-
   static void log(void* context, LogLevel, std::string_view line) {
     static_cast<GuardedSite*>(context)->lines.emplace_back(line);
   }
@@ -151,7 +120,7 @@ TEST_CASE("replay room: a journal grows in the background while it takes records
 TEST_CASE("replay room: a full disk refuses knocks beyond the old room, says so once, and is tried again",
           "[uv][replay_room]") {
   GuardedSite site;
-  site.fill_disk(10);
+  test::fill_disk(10);
   site.guard->make_room(roster_of(20'000));
   REQUIRE(site.serve_until([&] { return !site.status().no_room.empty(); }));
   CHECK(site.status().no_room.find("no room for it") != std::string::npos);
@@ -162,7 +131,7 @@ TEST_CASE("replay room: a full disk refuses knocks beyond the old room, says so 
   CHECK(site.status().appended == kLeast);
   CHECK_FALSE(site.accept());
 
-  site.empty_disk();
+  test::empty_disk();
   CHECK(site.serve_until([&] { return site.status().no_room.empty(); }));
   CHECK(site.count("natt.spa.journal_grown") == 1);
   CHECK(site.accept());
@@ -173,7 +142,7 @@ TEST_CASE("replay room: a broker that started on a full disk journals as soon as
   REQUIRE(site.status().state == spa::ReplayState::kUnavailable);
   CHECK(site.accept());
   CHECK(site.status().appended == 0);
-  site.empty_disk();
+  test::empty_disk();
   CHECK(site.serve_until([&] { return site.status().state != spa::ReplayState::kUnavailable; }));
   CHECK(site.accept());
   CHECK(site.status().appended == 1);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Broker, gateway and client as the programs compose them, on real sockets over loopback.
 #include <algorithm>
+#include <atomic>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+
+#include <natt/errc.h>
 
 #include "integration/loopback_site.h"
 
@@ -173,6 +176,34 @@ TEST_CASE("site: a roster that cannot be written is acknowledged when it can", "
   // The next one at once.
   site.push_roster();
   CHECK(site.loop.run_until([&] { return site.broker->signal_stats().messages_in == before + 2; }));
+}
+
+TEST_CASE("site: a roster that the broker cannot write is in force, and written when it can", "[integration][site]") {
+  LoopbackSite site({});
+  site.open_broker();
+  site.open_gateway();
+  const auto state = [&] { return site.broker->sites(uv::wall_now())[0]; };
+  REQUIRE(site.loop.run_until([&] { return state().gateways_online == 1; }));
+  const std::uint64_t first = state().roster_number;
+  std::atomic<bool> is_full = true;
+  std::atomic<int> writes = 0;
+
+  site.load_roster([&]() -> Result<void> {
+    ++writes;
+    if (is_full) return fail(Errc::kIo, "no room");
+    return {};
+  });
+  REQUIRE(site.loop.run_until([&] { return state().roster_number > first; }));
+  CHECK(state().roster_not_persisted == "no room");
+  CHECK(site.loop.run_until([&] { return site.gateway->roster().number == state().roster_number; }));
+  REQUIRE(site.loop.run_until([&] { return writes >= 3; }));
+  CHECK(state().roster_not_persisted == "no room");
+
+  is_full = false;
+  CHECK(site.loop.run_until([&] { return state().roster_not_persisted.empty(); }));
+  const int before = writes;
+  static_cast<void>(site.loop.run_until([] { return false; }, 200));
+  CHECK(writes == before);
 }
 
 TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {

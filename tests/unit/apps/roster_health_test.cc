@@ -43,5 +43,6 @@ TEST_CASE("roster health: a roster that is in force and not on the disk is a war
   CHECK(health.status == HealthStatus::kWarning);
   REQUIRE(health.details.size() == 1);
   CHECK(health.details[0].find("not on the disk") != std::string::npos);
-  CHECK(health.details[0].find("No space left on device") != std::string::npos);
+  CHECK(health.details[0].find("written again every 10 s: state/roster-hq: No space left on device") !=
+        std::string::npos);
 }

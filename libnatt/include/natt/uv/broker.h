@@ -23,6 +23,7 @@
 #include <natt/random.h>
 #include <natt/relay_server.h>
 #include <natt/retired_keys.h>
+#include <natt/roster_on_disk.h>
 #include <natt/roster_store.h>
 #include <natt/signal_admission.h>
 #include <natt/signal_hub.h>
@@ -79,6 +80,7 @@ struct BrokerOptions {
   RelayServerOptions relay;
   std::vector<BrokerSiteOptions> sites;
   RetiredKeyListener* retired_keys = nullptr;  // outlives the broker
+  Duration persist_retry = RosterOnDisk::kRetry;  // of a roster that could not be written
   LogSink log;
 };
 
@@ -141,7 +143,8 @@ class Broker {
   // held changes nothing. kUnavailable for a site that is not served.
   [[nodiscard]] Result<RosterChange> update_roster(Instant now, const std::string& site, const SignedRoster& documents);
   // The same for a site of any size, without stopping the loop: `job` reads and persists in libuv's thread pool, and
-  // the roster takes effect when it was verified there. What came of it is in the log and in roster().
+  // the roster takes effect when it was verified there. One that could not be persisted is written again after
+  // BrokerOptions::persist_retry. What came of it is in the log, in roster() and in sites().
   void load_roster(const std::string& site, RosterJob job);
   // Exchanges this broker's certificate and SPA pairs (newest first) in a site while it serves: channels stay, knocks
   // for pairs that stay go on. kUnavailable for a site that is not served, and whatever is wrong with the material.

@@ -2,6 +2,7 @@
 #include "src/uv/broker/broker_site.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <natt/authority.h>
 #include <natt/errc.h>
@@ -84,9 +85,11 @@ Result<RosterChange> BrokerSite::accept(PreparedRoster prepared, std::unique_ptr
 }
 
 void BrokerSite::note_persisted(const Result<void>& persisted) {
-  persist_failure_ = persisted ? "" : persisted.error().message;
+  const std::string before = std::exchange(persist_failure_, persisted ? "" : persisted.error().message);
   if (!persisted) {
     log_(LogLevel::kError, "natt.roster.not_persisted site=" + name() + " reason=\"" + persist_failure_ + "\"");
+  } else if (!before.empty()) {
+    log_(LogLevel::kInfo, "natt.roster.persisted site=" + name());
   }
 }
 

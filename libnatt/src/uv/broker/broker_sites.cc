@@ -9,7 +9,7 @@ namespace natt::uv {
 class BrokerSites::Served final : private RosterUpdater::Listener {
  public:
   Served(BrokerSites& sites, std::unique_ptr<BrokerSite> site)
-      : sites_(sites), site_(std::move(site)), updater_(sites.loop_, site_->roster(), *this) {}
+      : sites_(sites), site_(std::move(site)), updater_(sites.loop_, site_->roster(), *this, sites.persist_retry_) {}
   [[nodiscard]] BrokerSite& site() { return *site_; }
   [[nodiscard]] RosterUpdater& updater() { return updater_; }
 
@@ -17,14 +17,16 @@ class BrokerSites::Served final : private RosterUpdater::Listener {
   void on_roster_prepared(Instant now, Result<PreparedRoster> prepared, const Result<void>& persisted) override {
     sites_.handle_prepared(now, *site_, std::move(prepared), persisted);
   }
+  void on_roster_rewritten(Instant, const Result<void>& persisted) override { site_->note_persisted(persisted); }
 
   BrokerSites& sites_;
   std::unique_ptr<BrokerSite> site_;
   RosterUpdater updater_;
 };
 
-BrokerSites::BrokerSites(uv_loop_s& loop, LogSink log, RetiredKeyListener* retired_keys, Listener& listener)
-    : loop_(loop), log_(std::move(log)), retired_keys_(retired_keys), listener_(listener) {}
+BrokerSites::BrokerSites(uv_loop_s& loop, Duration persist_retry, LogSink log, RetiredKeyListener* retired_keys,
+                         Listener& listener)
+    : loop_(loop), persist_retry_(persist_retry), log_(log), retired_keys_(retired_keys), listener_(listener) {}
 
 BrokerSites::~BrokerSites() = default;
 

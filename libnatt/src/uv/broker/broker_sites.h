@@ -26,7 +26,9 @@ class BrokerSites {
     virtual void on_roster_changed(Instant now, const BrokerSite& site, const RosterChange& change) = 0;
   };
 
-  BrokerSites(uv_loop_s& loop, LogSink log, RetiredKeyListener* retired_keys, Listener& listener);
+  // `persist_retry` is for rosters that could not be written.
+  BrokerSites(uv_loop_s& loop, Duration persist_retry, LogSink log, RetiredKeyListener* retired_keys,
+              Listener& listener);
   ~BrokerSites();
   BrokerSites(const BrokerSites&) = delete;
   BrokerSites& operator=(const BrokerSites&) = delete;
@@ -53,6 +55,7 @@ class BrokerSites {
   void handle_prepared(Instant now, BrokerSite& site, Result<PreparedRoster> prepared, const Result<void>& persisted);
 
   uv_loop_s& loop_;
+  Duration persist_retry_;
   LogSink log_;
   RetiredKeyListener* retired_keys_;
   Listener& listener_;

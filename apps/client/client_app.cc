@@ -130,6 +130,7 @@ std::vector<control::Session> ClientApp::connections(const std::string& wanted) 
                           .client = {},
                           .gateway = connection.gateway.name,
                           .connection_type = connection.type,
+                          .protocol = std::string(to_string(connection.protocol)),
                           .relay_reason = connection.relay_reason ? std::string(to_string(*connection.relay_reason)) : "",
                           .local_address = connection.local.to_string(),
                           .remote_address = connection.remote ? connection.remote->to_string() : "",

@@ -29,6 +29,7 @@ Result<tunnel::uv::SiteClientOptions> client_options(const config::SiteConfig& s
       .psk = site.psk,
       .roster = std::move(*roster),
       .gateway_addresses = {},
+      .protocol = site.protocol,
       .natt_after = config.race.natt_after,
       .relay_after = config.race.relay_after,
       .stun_keepalive = settings.values().stun_keepalive_interval,

@@ -63,6 +63,7 @@ void to_json(nlohmann::json& json, const Session& session) {
           {"since", utc_text(session.since)}};
   if (session.rtt_ms) json["rttMs"] = *session.rtt_ms;
   if (!session.client.empty()) json["client"] = session.client;
+  if (!session.protocol.empty()) json["protocol"] = session.protocol;
   if (!session.relay_reason.empty()) json["relayReason"] = session.relay_reason;
 }
 

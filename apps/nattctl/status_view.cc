@@ -97,10 +97,10 @@ std::string counts_text(const json& object) {
 
 std::string sessions_text(const json& sessions) {
   const TextTable table = table_of(sessions,
-                                   {"SITE", "CLIENT", "GATEWAY", "CONNECTION TYPE", "RELAY REASON", "LOCAL", "REMOTE",
-                                    "RTT MS", "BYTES IN", "BYTES OUT", "SINCE"},
-                                   {"site", "client", "gateway", "connectionType", "relayReason", "localAddress",
-                                    "remoteAddress", "rttMs", "bytesIn", "bytesOut", "since"});
+                                   {"SITE", "CLIENT", "GATEWAY", "CONNECTION TYPE", "PROTOCOL", "RELAY REASON", "LOCAL",
+                                    "REMOTE", "RTT MS", "BYTES IN", "BYTES OUT", "SINCE"},
+                                   {"site", "client", "gateway", "connectionType", "protocol", "relayReason",
+                                    "localAddress", "remoteAddress", "rttMs", "bytesIn", "bytesOut", "since"});
   return table.empty() ? "no sessions\n" : table.render();
 }
 

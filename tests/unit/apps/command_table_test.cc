@@ -64,6 +64,7 @@ TEST_CASE("status: the JSON has the names that operators' scripts use", "[apps][
                   .client = {},
                   .gateway = "gw1",
                   .connection_type = natt::ConnectionType::kRelay,
+                  .protocol = "tls",
                   .relay_reason = "udp-blocked",
                   .local_address = "192.0.2.1:5000",
                   .remote_address = "203.0.113.7:443",
@@ -88,9 +89,9 @@ TEST_CASE("status: the JSON has the names that operators' scripts use", "[apps][
     "health": {"status": "error", "details": ["STUN client initialization failed", "the roster is stale"]},
     "sessionCounts": {"direct": 1, "directViaNatt": 2, "relayed": 3},
     "relayed": {"sessions": 4, "dataThroughputBitsPerSecond": 5},
-    "connections": [{"site": "hq", "gateway": "gw1", "connectionType": "Relay", "relayReason": "udp-blocked",
-      "localAddress": "192.0.2.1:5000", "remoteAddress": "203.0.113.7:443", "rttMs": 12.5, "bytesIn": 1, "bytesOut": 2,
-      "since": "2027-01-15T08:00:00Z"}]})"));
+    "connections": [{"site": "hq", "gateway": "gw1", "connectionType": "Relay", "protocol": "tls",
+      "relayReason": "udp-blocked", "localAddress": "192.0.2.1:5000", "remoteAddress": "203.0.113.7:443",
+      "rttMs": 12.5, "bytesIn": 1, "bytesOut": 2, "since": "2027-01-15T08:00:00Z"}]})"));
 }
 
 TEST_CASE("status: the connection types have the product's names", "[apps][control]") {

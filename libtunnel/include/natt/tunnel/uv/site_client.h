@@ -77,6 +77,8 @@ struct SiteConnection {
   Identity gateway;
   bool connected = false;
   ConnectionType type = ConnectionType::kDirect;
+  // Of this tunnel: one through a NAT is QUIC, whatever the site's protocol.
+  TunnelProtocol protocol = TunnelProtocol::kQuic;
   std::optional<RelayReason> relay_reason;
   std::optional<SocketAddress> remote;
   SocketAddress local;

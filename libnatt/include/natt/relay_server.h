@@ -32,6 +32,7 @@
 #include <natt/random.h>
 #include <natt/relay_grant.h>
 #include <natt/relay_wire.h>
+#include <natt/signal_types.h>
 #include <natt/time.h>
 #include <natt/transmit.h>
 
@@ -114,6 +115,7 @@ struct RelaySessionReport {
   std::uint64_t packets_from_client = 0;
   std::uint64_t packets_from_gateway = 0;
   Instant since{};
+  RelayTransport transport = RelayTransport::kUdp;
 };
 
 // Who uses how much of the relay, over UDP and TCP together.
@@ -161,7 +163,10 @@ class RelayServer {
   void set_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second);
 
   [[nodiscard]] const RelayStats& stats() const;
+  // What shares this relay's quotas and thresholds (natt/tcp_relay.h) is counted in it.
   [[nodiscard]] RelayLoad load() const;
+  // Lives as long as the server, and nothing that uses it outlives it.
+  [[nodiscard]] RelayAccounts& accounts();
   [[nodiscard]] std::vector<RelaySessionReport> sessions() const;
 
  private:

@@ -111,6 +111,10 @@ class SignalAdmission {
   // False: too many are pending; close the connection without reading from it.
   [[nodiscard]] bool handle_accepted(Instant now, ChannelId channel, const SocketAddress& remote);
   void handle_bytes(Instant now, WallTime wall_now, ChannelId channel, ByteView bytes);
+  // Whether the connection is a valid relay join that waits for its knock: best not read then, since what its end
+  // sends right behind is kept up to kMaxHeldBytes only, and more is one that fails. (A hello's end sends nothing.)
+  [[nodiscard]] bool holds_join(ChannelId channel) const;
+  static constexpr std::size_t kMaxHeldBytes = 16 * 1024;
   // The device has a new UDP grant for this address.
   void handle_knock(Instant now, const spa::DeviceId& device, const IpAddress& source);
   // The mode has changed; what waits for a knock that is no longer wanted is admitted.

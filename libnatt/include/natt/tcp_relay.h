@@ -93,13 +93,13 @@ struct TcpRelayStats {
   std::uint64_t unknown_token = 0;
   std::uint64_t used_token = 0;      // its leg has joined already, or its session was paired
   std::uint64_t expired_token = 0;
-  std::uint64_t revoked_token = 0;   // the device was revoked or the session ended
+  std::uint64_t revoked_token = 0;  // the device was revoked or the session ended
   std::uint64_t replaced_token = 0;  // newer tokens were given out for the session
   std::uint64_t wrong_identity = 0;
-  std::uint64_t crowded = 0;           // too many connections that are not paired
-  std::uint64_t unconfirmed = 0;       // the losers of a race, and what said something else than the confirmation
-  std::uint64_t left_alone = 0;        // joined, and the other end did not
-  std::uint64_t left_early = 0;        // gone before they were paired
+  std::uint64_t crowded = 0;         // too many connections that are not paired, or too much said on one
+  std::uint64_t unconfirmed = 0;     // the losers of a race, and what said something else than the confirmation
+  std::uint64_t left_alone = 0;      // joined, and the other end did not
+  std::uint64_t left_early = 0;      // gone before they were paired
 };
 
 class TcpRelay {
@@ -119,8 +119,8 @@ class TcpRelay {
 
   // Tokens for both legs of a session between a client and a gateway of one site. A session that has some and is not
   // paired gets new ones: the old ones end, a leg that has joined goes on waiting until its end joins again. Of one
-  // that is paired the pair stays until the new legs are paired. kLimit: a quota of sessions. kInvalid: the session is
-  // of somebody else.
+  // that is paired the pair stays until the new legs are paired. kLimit: a quota of sessions. kWrongIdentity: the
+  // session is of somebody else.
   [[nodiscard]] Result<TcpRelayTokens> issue(Instant now, const Identity& client, const Identity& gateway,
                                              const RelaySessionId& session);
   // A connection whose relay join was verified as `identity`'s. False: close it, nothing is kept of it.

@@ -10,8 +10,10 @@ void AddressGrants::on_knock(Instant now, const spa::Grant& grant, const SocketA
   if (grant.type == spa::FrameType::kClose && known != grants_.end()) return forget(known);
   if (grant.type != spa::FrameType::kKnock || (grant.flags & spa::kFlagTcpWanted) == 0) return;
   const Instant expires = now + options_.lifetime;
-  // A repeat of the same knock brings no further uses, or repeating would lift the limit.
-  if (known != grants_.end() && known->second.knock_id == grant.knock_id) {
+  // A repeat of the same knock brings no further uses, or repeating would lift the limit; unless a hello of another
+  // knock of the device, which came just before, has taken what this one had opened.
+  if (known != grants_.end() && known->second.knock_id == grant.knock_id &&
+      known->second.redeemed_by.value_or(grant.knock_id) == grant.knock_id) {
     known->second.expires = expires;
   } else {
     if (known == grants_.end()) {

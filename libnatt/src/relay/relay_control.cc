@@ -90,14 +90,9 @@ std::optional<std::uint32_t> RelayServer::Impl::session_for(const RelayGrantClai
   return std::nullopt;
 }
 
-bool RelayServer::Impl::has_room(const RelayGrantClaims& claims) const {
-  const std::uint64_t limit = options.broker.sessions;
-  return (limit == 0 || sessions.size() < limit) && sites.has_room(claims.client.site) &&
-         clients.has_room(claims.client.uri());
-}
-
 std::optional<std::uint32_t> RelayServer::Impl::open_session(const RelayGrantClaims& claims, Instant now) {
-  if (!has_room(claims)) {
+  const auto seat = accounts.take_seat(claims.client);
+  if (!seat) {
     ++stats.over_quota;
     return std::nullopt;
   }
@@ -106,12 +101,11 @@ std::optional<std::uint32_t> RelayServer::Impl::open_session(const RelayGrantCla
   session.id = claims.session;
   session.client = claims.client;
   session.gateway = claims.gateway;
-  session.client_account = &clients.acquire(claims.client.uri());
-  session.site_account = &sites.acquire(claims.client.site);
+  session.seat = *seat;
   session.since = now;
   sessions.insert(index, std::move(session));
   ++stats.sessions_opened;
-  throughput.sample(now, stats.bytes_forwarded);
+  accounts.begin(now);
   return index;
 }
 

@@ -60,9 +60,7 @@ RelayServer::Impl::Impl(const RelayServerOptions& given, const RelayKey& broker_
       forwarding(source),
       cookie(source),
       ended(kEndedSessionsLimit),
-      clients(given.per_client, given.burst),
-      sites(given.per_site, given.burst),
-      broker_rate(relay::make_rate(given.broker, given.burst)) {}
+      accounts(given) {}
 
 std::optional<RelayForward> RelayServer::Impl::forward(Instant now, const SocketAddress& from, RelayLegId id,
                                                        MutableBytes segments, std::size_t segment_size,
@@ -84,7 +82,7 @@ std::optional<RelayForward> RelayServer::Impl::forward(Instant now, const Socket
     return std::nullopt;
   }
   const std::size_t bytes = segments.size() - count * kRelayHeaderSize;
-  if (!within_rate(now, ForwardingTable::session_of(*slot), bytes)) {
+  if (!accounts.take(now, sessions.at(ForwardingTable::session_of(*slot)).seat, bytes)) {
     stats.over_rate += count;
     return std::nullopt;
   }
@@ -93,22 +91,8 @@ std::optional<RelayForward> RelayServer::Impl::forward(Instant now, const Socket
   leg.bytes += bytes;
   stats.packets_forwarded += count;
   stats.bytes_forwarded += bytes;
+  accounts.count(bytes);
   return RelayForward{peer.source, peer.local, segments};
-}
-
-bool RelayServer::Impl::within_rate(Instant now, std::uint32_t session, std::size_t bytes) {
-  const std::uint64_t bits = std::uint64_t{bytes} * 8;
-  if (!broker_rate.take(now, bits)) return false;
-  if (!clients.limits_rate() && !sites.limits_rate()) return true;
-  const Session& owner = sessions.at(session);
-  if (!owner.site_account->rate.take(now, bits)) {
-    broker_rate.give_back(bits);
-    return false;
-  }
-  if (owner.client_account->rate.take(now, bits)) return true;
-  owner.site_account->rate.give_back(bits);
-  broker_rate.give_back(bits);
-  return false;
 }
 
 void RelayServer::Impl::notify_and_end(std::uint32_t session, RelayCloseReason reason) {
@@ -128,8 +112,8 @@ void RelayServer::Impl::end_session(std::uint32_t session, RelayCloseReason reas
                             forwarding.leg(session, RelaySide::kGateway).bytes));
   }
   ended.add(ended_session.id, latest_wall);
-  clients.release(*ended_session.client_account);
-  sites.release(*ended_session.site_account);
+  accounts.give_seat_back(ended_session.seat);
+  accounts.end();
   sessions.erase(session);
   forwarding.close_pair(session);
   ++stats.sessions_closed;
@@ -160,14 +144,13 @@ void RelayServer::handle_timeout(Instant now, WallTime wall_now) {
   while (const auto session = impl_->sessions.due(now)) {
     impl_->notify_and_end(*session, RelayCloseReason::kExpired);
   }
-  impl_->throughput.sample(now, impl_->stats.bytes_forwarded);
+  impl_->accounts.sample(now);
   impl_->revoked.prune(wall_now, impl_->options.clock_tolerance);
   impl_->ended.prune(wall_now, impl_->options.clock_tolerance);
 }
 
 std::optional<Instant> RelayServer::next_deadline() const {
-  const bool sampling = impl_->sessions.size() > 0 || impl_->throughput.moving();
-  return earlier(impl_->sessions.next_deadline(), sampling ? impl_->throughput.next_sample() : std::nullopt);
+  return earlier(impl_->sessions.next_deadline(), impl_->accounts.next_sample());
 }
 
 std::optional<Transmit> RelayServer::poll_transmit() {
@@ -214,30 +197,18 @@ void RelayServer::shutdown() {
 }
 
 void RelayServer::set_quotas(const RelayQuota& per_client, const RelayQuota& per_site, const RelayQuota& broker) {
-  impl_->options.per_client = per_client;
-  impl_->options.per_site = per_site;
-  impl_->options.broker = broker;
-  impl_->clients.set_quota(per_client);
-  impl_->sites.set_quota(per_site);
-  impl_->broker_rate = relay::make_rate(broker, impl_->options.burst);
+  impl_->accounts.set_quotas(per_client, per_site, broker);
 }
 
 void RelayServer::set_thresholds(std::uint64_t sessions, std::uint64_t bits_per_second) {
-  impl_->options.sessions_threshold = sessions;
-  impl_->options.throughput_threshold = bits_per_second;
+  impl_->accounts.set_thresholds(sessions, bits_per_second);
 }
 
 const RelayStats& RelayServer::stats() const { return impl_->stats; }
 
-RelayLoad RelayServer::load() const {
-  RelayLoad load;
-  load.sessions = impl_->sessions.size();
-  load.bits_per_second = impl_->throughput.bits_per_second();
-  const auto above = [](std::uint64_t value, std::uint64_t threshold) { return threshold != 0 && value > threshold; };
-  load.above_sessions_threshold = above(load.sessions, impl_->options.sessions_threshold);
-  load.above_throughput_threshold = above(load.bits_per_second, impl_->options.throughput_threshold);
-  return load;
-}
+RelayLoad RelayServer::load() const { return impl_->accounts.load(); }
+
+RelayAccounts& RelayServer::accounts() { return impl_->accounts; }
 
 std::vector<RelaySessionReport> RelayServer::sessions() const {
   std::vector<RelaySessionReport> reports;
@@ -246,7 +217,8 @@ std::vector<RelaySessionReport> RelayServer::sessions() const {
     const ForwardingLeg& client = impl_->forwarding.leg(index, RelaySide::kClient);
     const ForwardingLeg& gateway = impl_->forwarding.leg(index, RelaySide::kGateway);
     reports.push_back({session.id, session.client, session.gateway, bound_source(client), bound_source(gateway),
-                       client.bytes, gateway.bytes, client.packets, gateway.packets, session.since});
+                       client.bytes, gateway.bytes, client.packets, gateway.packets, session.since,
+                       RelayTransport::kUdp});
   }
   return reports;
 }

@@ -9,12 +9,11 @@
 #include <deque>
 #include <optional>
 
-#include "src/relay/account_table.h"
 #include "src/relay/forwarding_table.h"
+#include "src/relay/relay_accounts.h"
 #include "src/relay/revocation_list.h"
 #include "src/relay/session_table.h"
 #include "src/relay/source_cookie.h"
-#include "src/relay/throughput_window.h"
 
 namespace natt {
 
@@ -32,7 +31,6 @@ struct RelayServer::Impl {
   [[nodiscard]] std::optional<RelayForward> forward(Instant now, const SocketAddress& from, RelayLegId id,
                                                     MutableBytes segments, std::size_t segment_size,
                                                     std::size_t count);
-  [[nodiscard]] bool within_rate(Instant now, std::uint32_t session, std::size_t bytes);
 
   void handle_control(const Arrival& arrival, ByteView frame);
   void handle_bind(const Arrival& arrival, const RelayControl& control, ByteView frame);
@@ -43,7 +41,6 @@ struct RelayServer::Impl {
   [[nodiscard]] std::optional<RelayGrantClaims> accept_grant(const Arrival& arrival, ByteView sealed);
   [[nodiscard]] std::optional<std::uint32_t> session_for(const RelayGrantClaims& claims, Instant now);
   [[nodiscard]] std::optional<std::uint32_t> open_session(const RelayGrantClaims& claims, Instant now);
-  [[nodiscard]] bool has_room(const RelayGrantClaims& claims) const;
   // The slot of the leg that an authentic, fresh frame speaks for.
   [[nodiscard]] std::optional<std::uint32_t> authenticate(const Arrival& arrival, const RelayControl& control,
                                                           ByteView frame);
@@ -73,10 +70,7 @@ struct RelayServer::Impl {
   relay::RevocationList<Identity> revoked;
   // A bind that was seen on the way must not bring back a session that was ended.
   relay::RevocationList<RelaySessionId> ended;
-  relay::AccountTable clients;
-  relay::AccountTable sites;
-  TokenBucket broker_rate;
-  relay::ThroughputWindow throughput;
+  RelayAccounts accounts;
   std::deque<Transmit> replies;
   RelayStats stats;
 };

@@ -16,7 +16,7 @@
 #include <natt/relay_grant.h>
 #include <natt/time.h>
 
-#include "src/relay/account_table.h"
+#include "src/relay/relay_accounts.h"
 
 namespace natt::relay {
 
@@ -34,8 +34,7 @@ struct Session {
   RelaySessionId id{};
   Identity client;
   Identity gateway;
-  Account* client_account = nullptr;
-  Account* site_account = nullptr;
+  RelayAccounts::Seat seat;
   std::array<SessionLeg, 2> legs;
   Instant since{};
   std::optional<Instant> deadline;  // as it stands in the order of deadlines

@@ -19,8 +19,8 @@ namespace {
 
 using spa::TlsHelloReader;
 
-// A valid hello that waits for its UDP knock. (Clients send nothing behind it before they are answered; what comes
-// all the same is not kept.)
+// A valid hello that waits for its UDP knock. (Clients send nothing behind one for signaling before they are answered;
+// what comes all the same is not kept.)
 struct Held {
   spa::Grant grant;  // without its identity, which may go with the roster
   Admitted admitted;
@@ -50,6 +50,7 @@ struct SignalAdmission::Impl {
   void drop_held(Instant now, ChannelId id, Pending& entry, std::string_view reason);
   void silence(Instant now, ChannelId id, Pending& pending, std::string_view reason);
   void read(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView bytes);
+  void keep(Instant now, PendingTable::iterator at, ByteView bytes);
   void decide(Instant now, WallTime wall_now, PendingTable::iterator at, ByteView rest);
   [[nodiscard]] std::optional<Admitted::Purpose> purpose_of(const spa::Grant& grant, ByteView record) const;
   [[nodiscard]] bool has_grant(Instant now, const spa::Grant& grant, const IpAddress& source);
@@ -150,6 +151,13 @@ void SignalAdmission::Impl::read(Instant now, WallTime wall_now, PendingTable::i
   }
 }
 
+void SignalAdmission::Impl::keep(Instant now, PendingTable::iterator at, ByteView bytes) {
+  Admitted& admitted = at->second.held->admitted;
+  if (admitted.purpose != Admitted::Purpose::kRelayJoin) return;
+  if (admitted.rest.size() + bytes.size() > kMaxHeldBytes) return drop_held(now, at->first, at->second, "held");
+  admitted.rest.insert(admitted.rest.end(), bytes.begin(), bytes.end());
+}
+
 std::optional<Admitted::Purpose> SignalAdmission::Impl::purpose_of(const spa::Grant& grant, ByteView record) const {
   const bool is_token = spa::parse_pairing_record(record).has_value();
   if (grant.type == spa::FrameType::kKnock && !is_token) return Admitted::Purpose::kSignaling;
@@ -232,8 +240,15 @@ bool SignalAdmission::handle_accepted(Instant now, ChannelId channel, const Sock
 
 void SignalAdmission::handle_bytes(Instant now, WallTime wall_now, ChannelId channel, ByteView bytes) {
   const auto at = impl_->pending.find(channel);
-  if (at == impl_->pending.end() || !at->second.reader) return;
-  impl_->read(now, wall_now, at, bytes);
+  if (at == impl_->pending.end()) return;
+  if (at->second.reader) return impl_->read(now, wall_now, at, bytes);
+  if (at->second.held) impl_->keep(now, at, bytes);
+}
+
+bool SignalAdmission::holds_join(ChannelId channel) const {
+  const auto at = impl_->pending.find(channel);
+  return at != impl_->pending.end() && at->second.held &&
+         at->second.held->admitted.purpose == Admitted::Purpose::kRelayJoin;
 }
 
 void SignalAdmission::handle_knock(Instant now, const spa::DeviceId& device, const IpAddress& source) {

@@ -53,6 +53,7 @@ SignalServer::~SignalServer() = default;
 
 void SignalServer::on_connection(Instant now, std::unique_ptr<TcpConnection> connection) {
   const ChannelId id{next_channel_++};
+  connection->limit_reads(kUnprovenRead);
   if (!admission_.handle_accepted(now, id, connection->remote_address())) return;
   auto& channel = channels_[id] = std::make_unique<Channel>(*this, id, std::move(connection));
   channel->begin();
@@ -61,7 +62,10 @@ void SignalServer::on_connection(Instant now, std::unique_ptr<TcpConnection> con
 
 void SignalServer::on_channel_bytes(Instant now, Channel& channel, ByteView bytes) {
   switch (channel.state) {
-    case Channel::State::kPending: admission_.handle_bytes(now, wall_now(), channel.id(), bytes); break;
+    case Channel::State::kPending:
+      admission_.handle_bytes(now, wall_now(), channel.id(), bytes);
+      if (admission_.holds_join(channel.id())) channel.connection().pause_reading();
+      break;
     case Channel::State::kOpen: hub_.handle_bytes(now, wall_now(), channel.id(), bytes); break;
     case Channel::State::kClosing: return;
   }
@@ -106,6 +110,7 @@ void SignalServer::close_silently(Instant now, const CloseConnection& close) {
   }
   found->second->state = Channel::State::kClosing;
   closing_.set(close.channel.value, now + kClosingTime);
+  found->second->connection().resume_reading();
   found->second->connection().shutdown();
 }
 
@@ -118,6 +123,7 @@ void SignalServer::handle_admitted(Instant now, Admitted admitted) {
     return listener_.on_relay_join(now, std::move(admitted), std::move(connection));
   }
   found->second->state = Channel::State::kOpen;
+  found->second->connection().limit_reads(kProvenRead);
   if (!hub_.handle_admitted(now, wall_now(), admitted.channel, admitted.identity, admitted.remote, admitted.record,
                             admitted.rest)) {
     channels_.erase(found);

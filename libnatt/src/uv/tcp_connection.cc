@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -95,6 +96,7 @@ struct TcpConnection::Block final : Timer::Listener {
   int failure = 0;
   WriteQueue queue;
   bool paused = false;
+  std::size_t read_limit = kReadSize;
   bool eof = false;
   bool shutdown_wanted = false;
   bool shutdown_done = false;
@@ -158,7 +160,7 @@ void TcpConnection::Block::finish_connect(Instant now) {
 }
 
 bool TcpConnection::Block::read_once(Instant now, MutableBytes buffer) {
-  const ssize_t length = ::recv(fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  const ssize_t length = ::recv(fd.get(), buffer.data(), std::min(buffer.size(), read_limit), MSG_DONTWAIT);
   if (length > 0) {
     received += static_cast<std::uint64_t>(length);
     listener->on_bytes(now, buffer.first(static_cast<std::size_t>(length)));
@@ -309,6 +311,10 @@ void TcpConnection::resume_reading() {
   if (block_ == nullptr) return;
   block_->paused = false;
   block_->watch();
+}
+
+void TcpConnection::limit_reads(std::size_t octets) {
+  if (block_ != nullptr) block_->read_limit = octets;
 }
 
 void TcpConnection::shutdown() {

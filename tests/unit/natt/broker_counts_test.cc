@@ -90,11 +90,11 @@ TEST_CASE("broker sessions: counts are right after any history", "[natt][broker]
 TEST_CASE("broker devices: a device is online once, whatever its address", "[natt][broker]") {
   OnlineDevices online;
   const Identity alice = device(Role::kClient, 2);
-  online.set(alice, *SocketAddress::parse("192.0.2.1:1"));
-  online.set(alice, *SocketAddress::parse("192.0.2.2:1"));
-  online.set(device(Role::kClient, 4), *SocketAddress::parse("192.0.2.3:1"));
-  online.set(device(Role::kClient, 1), *SocketAddress::parse("192.0.2.4:1"));
-  online.set(device(Role::kGateway, 2), *SocketAddress::parse("192.0.2.5:1"));
+  online.set(alice, *SocketAddress::parse("192.0.2.1:1"), kFeatureRelayUdp);
+  online.set(alice, *SocketAddress::parse("192.0.2.2:1"), kFeatureRelayUdp);
+  online.set(device(Role::kClient, 4), *SocketAddress::parse("192.0.2.3:1"), kFeatureRelayUdp);
+  online.set(device(Role::kClient, 1), *SocketAddress::parse("192.0.2.4:1"), kFeatureRelayUdp);
+  online.set(device(Role::kGateway, 2), *SocketAddress::parse("192.0.2.5:1"), kFeatureRelayUdp);
   CHECK(online.count("hq", Role::kClient) == 2);
   CHECK(online.count("lab", Role::kClient) == 1);
   CHECK(online.count("hq", Role::kGateway) == 1);

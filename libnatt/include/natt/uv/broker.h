@@ -32,6 +32,7 @@
 #include <natt/spa/mapped_journal.h>
 #include <natt/spa/verifier.h>
 #include <natt/stun_server.h>
+#include <natt/tcp_relay.h>
 #include <natt/uv/roster_updater.h>
 #include <natt/uv/udp_socket.h>
 #include <natt/tcp_door_plan.h>
@@ -161,12 +162,15 @@ class Broker {
   [[nodiscard]] std::vector<BrokerSession> sessions() const;
   // Of the sessions() that are connected; costs the same for any number.
   [[nodiscard]] ConnectionCounts session_counts() const;
+  // Over UDP and TCP.
   [[nodiscard]] std::vector<RelaySessionReport> relay_sessions() const;
   [[nodiscard]] std::vector<BrokerSiteState> sites(WallTime wall_now) const;
   // All gateways of the roster, and the clients that are connected.
   [[nodiscard]] std::vector<BrokerPeerState> peers(const std::string& site) const;
   [[nodiscard]] RelayLoad relay_load() const;
+  // Over UDP.
   [[nodiscard]] const RelayStats& relay_stats() const;
+  [[nodiscard]] const TcpRelayStats& tcp_relay_stats() const;
   [[nodiscard]] const StunServer::Stats& stun_stats() const;
   [[nodiscard]] const SignalHubStats& signal_stats() const;
   // Of both UDP ports together.

@@ -48,6 +48,9 @@ class SignalServer final : private TcpListener::Listener, private Timer::Listene
   [[nodiscard]] std::size_t connection_count() const { return channels_.size(); }
 
  private:
+  // Of a connection at a time: enough for both records, and little of what follows a relay join.
+  static constexpr std::size_t kUnprovenRead = 4096;
+  static constexpr std::size_t kProvenRead = 64 * 1024;
   // For the last words to leave; a peer that does not read is cut off then.
   static constexpr Duration kClosingTime = std::chrono::seconds(5);
 

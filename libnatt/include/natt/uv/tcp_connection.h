@@ -73,6 +73,9 @@ class TcpConnection {
   void pause_reading();
   void resume_reading();
 
+  // At most so many octets (1 or more) per on_bytes from now on.
+  void limit_reads(std::size_t octets);
+
   // Ends our half after the queue is out. Reading goes on.
   void shutdown();
   // Closes with RST; queued bytes are lost. No callback follows.

@@ -12,11 +12,12 @@
 #include "src/uv/broker/session_table.h"
 #include "src/uv/broker/stun_issuer.h"
 #include "src/uv/broker/tcp_door.h"
+#include "src/uv/broker/tcp_relay_driver.h"
 
 namespace natt::uv {
 namespace {
 
-constexpr std::uint64_t kFeatures = kFeatureRelayUdp;
+constexpr std::uint64_t kFeatures = kFeatureRelayUdp | kFeatureRelayTcp;
 
 StunServerOptions stun_options(const BrokerOptions& options, const StunTransactionKey& key) {
   StunServerOptions stun{.transaction_key = key};
@@ -41,11 +42,13 @@ class Broker::Impl final : public SignalServer::Listener,
         stun_(stun_options(options_, stun_key_)),
         issuer_(stun_, stun_key_, random),
         relay_(options_.relay, options_.relay_key, random),
+        tcp_relay_({.log = options_.log}, relay_.accounts(), random),
+        tcp_legs_(loop, tcp_relay_, options_.log),
         sites_(loop, options_.persist_retry, options_.log, options_.retired_keys, *this),
         admission_({.port = options_.port, .log = options_.log}, verifiers_, grants_, random),
         door_(admission_, grants_, options_.gate, options_.log),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
-        relay_issuer_(relay_, hub_, sites_, online_),
+        relay_issuer_(relay_, tcp_relay_, hub_, sites_, online_),
         timer_(loop, *this) {}
 
   [[nodiscard]] Result<void> open(uv_loop_s& loop);
@@ -71,6 +74,8 @@ class Broker::Impl final : public SignalServer::Listener,
   StunServer stun_;
   StunIssuer issuer_;
   RelayServer relay_;
+  TcpRelay tcp_relay_;
+  TcpRelayDriver tcp_legs_;
   spa::VerifierGroup verifiers_;
   BrokerSites sites_;
   AddressGrants grants_;
@@ -183,7 +188,10 @@ void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
   if (const auto* opened = std::get_if<ChannelOpened>(&event)) on_opened(now, *opened);
   if (const auto* closed = std::get_if<ChannelClosed>(&event)) on_closed(now, *closed);
   if (const auto* wanted = std::get_if<StunCredentialsWanted>(&event)) on_stun_wanted(now, *wanted);
-  if (const auto* request = std::get_if<RelayRequested>(&event)) relay_issuer_.handle_requested(now, wall_now(), *request);
+  if (const auto* request = std::get_if<RelayRequested>(&event)) {
+    relay_issuer_.handle_requested(now, wall_now(), *request);
+    tcp_legs_.flush(now);
+  }
   if (const auto* renewal = std::get_if<RelayRenewalRequested>(&event)) {
     relay_issuer_.handle_renewal(now, wall_now(), *renewal);
   }
@@ -195,6 +203,8 @@ void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
     sessions_.close(session->key);
     static_cast<void>(relay_.end_session(session->key.session.octets));
     udp_->flush();
+    static_cast<void>(tcp_relay_.end_session(now, session->key.site, session->key.session.octets));
+    tcp_legs_.flush(now);
   }
   if (const auto* revoked = std::get_if<DeviceRevoked>(&event)) end_device(now, revoked->identity);
 }
@@ -208,7 +218,7 @@ void Broker::Impl::on_opened(Instant now, const ChannelOpened& opened) {
   door_.handle_opened(now, opened.identity, opened.remote.ip);
   options_.log(LogLevel::kInfo, "natt.signal.opened device=" + opened.identity.uri() +
                                     " remote=" + opened.remote.to_string());
-  online_.set(opened.identity, opened.remote);
+  online_.set(opened.identity, opened.remote, opened.hello.features);
   sessions_.client_returned(opened.identity);
   arm_timer();
 }
@@ -245,14 +255,16 @@ void Broker::Impl::on_reported(Instant now, const SessionReported& reported) {
                          .type = reported.type, .reason = reported.reason, .since = now});
 }
 
-void Broker::Impl::on_relay_join(Instant, Admitted admitted, std::unique_ptr<TcpConnection>) {
-  // TCP relaying is not announced in kFeatures: a peer that asks all the same is dropped with its connection.
-  options_.log(LogLevel::kInfo, "natt.relay.join_refused device=" + admitted.identity.uri());
+void Broker::Impl::on_relay_join(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) {
+  door_.handle_opened(now, admitted.identity, admitted.remote.ip);
+  tcp_legs_.handle_join(now, admitted, std::move(connection));
 }
 
 void Broker::Impl::end_device(Instant now, const Identity& identity) {
   options_.log(LogLevel::kInfo, "natt.broker.revoked device=" + identity.uri());
   relay_.revoke(identity, wall_now());
+  static_cast<void>(tcp_relay_.revoke(now, identity));
+  tcp_legs_.flush(now);
   issuer_.revoke(identity);
   door_.remove_device(now, identity);
   sessions_.remove_device(identity);
@@ -332,9 +344,15 @@ bool Broker::is_drained() const { return impl_->hub_.is_drained(); }
 std::uint16_t Broker::port() const { return impl_->udp_->port(); }
 std::vector<BrokerSession> Broker::sessions() const { return impl_->sessions_.list(); }
 ConnectionCounts Broker::session_counts() const { return impl_->sessions_.counts(); }
-std::vector<RelaySessionReport> Broker::relay_sessions() const { return impl_->relay_.sessions(); }
+std::vector<RelaySessionReport> Broker::relay_sessions() const {
+  // A session that has both runs over TCP: its ends would not have joined else.
+  std::vector<RelaySessionReport> reports = impl_->tcp_relay_.sessions();
+  for (RelaySessionReport& report : impl_->relay_.sessions()) reports.push_back(std::move(report));
+  return reports;
+}
 RelayLoad Broker::relay_load() const { return impl_->relay_.load(); }
 const RelayStats& Broker::relay_stats() const { return impl_->relay_.stats(); }
+const TcpRelayStats& Broker::tcp_relay_stats() const { return impl_->tcp_relay_.stats(); }
 const StunServer::Stats& Broker::stun_stats() const { return impl_->stun_.stats(); }
 const SignalHubStats& Broker::signal_stats() const { return impl_->hub_.stats(); }
 UdpSocket::Stats Broker::udp_stats() const { return impl_->udp_->stats(); }

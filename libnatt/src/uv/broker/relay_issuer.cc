@@ -20,18 +20,51 @@ std::vector<SocketAddress> broker_addresses_for(const Identity& peer, const Brok
   return site->addresses_for(remote ? remote->ip : IpAddress{});
 }
 
-RelayGrantMessage RelayIssuer::message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const {
+SocketAddress RelayIssuer::relay_of(const Identity& end) const {
   const auto addresses = broker_addresses_for(end, sites_, online_);
+  return addresses.empty() ? SocketAddress{} : addresses.front();
+}
+
+RelayGrantMessage RelayIssuer::message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const {
   return {.session = key.session,
           .transport = RelayTransport::kUdp,
-          .relay = addresses.empty() ? SocketAddress{} : addresses.front(),
+          .relay = relay_of(end),
           .grant = std::move(grant)};
 }
 
-void RelayIssuer::handle_requested(Instant now, WallTime wall_now, const RelayRequested& request) {
-  if (request.transport != RelayTransport::kUdp) {
-    return hub_.refuse_relay(now, request.key, request.requester, request.transport, RefusalReason::kNoRelay);
+std::optional<RefusalReason> RelayIssuer::refusal_of_tcp(const RelayRequested& request) const {
+  const BrokerSite* site = sites_.find(request.key.site);
+  if (site == nullptr) return RefusalReason::kInvalid;
+  const Roster& roster = *site->roster().roster();
+  if (roster.find(request.client) == nullptr || roster.find(request.gateway) == nullptr) return RefusalReason::kInvalid;
+  // Tokens are for now: an end without a channel would not hear of its own in time.
+  if (!online_.find(request.gateway)) return RefusalReason::kGatewayOffline;
+  if (!online_.find(request.client)) return RefusalReason::kInvalid;
+  const bool both = online_.has_feature(request.client, kFeatureRelayTcp) &&
+                    online_.has_feature(request.gateway, kFeatureRelayTcp);
+  return both ? std::nullopt : std::optional(RefusalReason::kNoRelay);
+}
+
+void RelayIssuer::handle_tcp_requested(Instant now, WallTime wall_now, const RelayRequested& request) {
+  const auto refuse = [&](RefusalReason reason) {
+    hub_.refuse_relay(now, request.key, request.requester, request.transport, reason);
+  };
+  if (const auto refusal = refusal_of_tcp(request)) return refuse(*refusal);
+  const auto tokens = tcp_relay_.issue(now, request.client, request.gateway, request.key.session.octets);
+  if (!tokens) return refuse(refusal_of(tokens.error()));
+  for (const Identity* end : {&request.client, &request.gateway}) {
+    RelayGrantMessage message{.session = request.key.session,
+                              .transport = RelayTransport::kTcp,
+                              .relay = relay_of(*end),
+                              .grant = {},
+                              .pairing_token = end == &request.client ? tokens->client : tokens->gateway};
+    message.grant.expires = wall_now + kTcpRelayTokenLifetime;
+    hub_.grant_relay(now, request.key, *end, message);
   }
+}
+
+void RelayIssuer::handle_requested(Instant now, WallTime wall_now, const RelayRequested& request) {
+  if (request.transport == RelayTransport::kTcp) return handle_tcp_requested(now, wall_now, request);
   auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now);
   if (!grants) {
     return hub_.refuse_relay(now, request.key, request.requester, request.transport, refusal_of(grants.error()));
@@ -59,7 +92,9 @@ bool RelayIssuer::restore(Instant now, WallTime wall_now, RelayRenewalRequested&
 }
 
 void RelayIssuer::handle_renewal(Instant now, WallTime wall_now, RelayRenewalRequested request) {
-  if (!request.known && !restore(now, wall_now, request)) {
+  // There is nothing to renew: joined legs stay, and for others new tokens are asked for.
+  const bool renewable = request.transport == RelayTransport::kUdp;
+  if (!renewable || (!request.known && !restore(now, wall_now, request))) {
     return hub_.refuse_relay(now, request.key, request.requester, request.transport, RefusalReason::kInvalid);
   }
   auto grants = relay_.issue(request.client, request.gateway, request.key.session.octets, wall_now);

@@ -6,6 +6,7 @@
 
 #include <natt/relay_server.h>
 #include <natt/signal_hub.h>
+#include <natt/tcp_relay.h>
 
 #include "src/uv/broker/broker_sites.h"
 #include "src/uv/broker/online_devices.h"
@@ -18,19 +19,26 @@ namespace natt::uv {
 
 class RelayIssuer {
  public:
-  RelayIssuer(RelayServer& relay, SignalHub& hub, const BrokerSites& sites, const OnlineDevices& online)
-      : relay_(relay), hub_(hub), sites_(sites), online_(online) {}
+  RelayIssuer(RelayServer& relay, TcpRelay& tcp_relay, SignalHub& hub, const BrokerSites& sites,
+              const OnlineDevices& online)
+      : relay_(relay), tcp_relay_(tcp_relay), hub_(hub), sites_(sites), online_(online) {}
   RelayIssuer(const RelayIssuer&) = delete;
   RelayIssuer& operator=(const RelayIssuer&) = delete;
 
+  // TcpRelay is to be flushed afterwards.
   void handle_requested(Instant now, WallTime wall_now, const RelayRequested& request);
   void handle_renewal(Instant now, WallTime wall_now, RelayRenewalRequested request);
 
  private:
+  void handle_tcp_requested(Instant now, WallTime wall_now, const RelayRequested& request);
+  // Why there is no use in tokens; absent when there is.
+  [[nodiscard]] std::optional<RefusalReason> refusal_of_tcp(const RelayRequested& request) const;
+  [[nodiscard]] SocketAddress relay_of(const Identity& end) const;
   [[nodiscard]] bool restore(Instant now, WallTime wall_now, RelayRenewalRequested& request);
   [[nodiscard]] RelayGrantMessage message_for(const SessionKey& key, const Identity& end, RelayGrant grant) const;
 
   RelayServer& relay_;
+  TcpRelay& tcp_relay_;
   SignalHub& hub_;
   const BrokerSites& sites_;
   const OnlineDevices& online_;

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// A real broker and the signaling of a gateway and two clients on one loop over loopback: what
+// relaying over TCP needs, without tunnels. Ports are the kernel's choice.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <natt/authority.h>
+#include <natt/session_offer.h>
+#include <natt/uv/broker.h>
+#include <natt/uv/endpoint_driver.h>
+#include <natt/uv/relay_join.h>
+#include <natt/uv/site_signaling.h>
+
+#include "integration/uv_loop.h"
+
+namespace natt::test {
+
+// A leg's connection at its end.
+class JoinedLeg final : public uv::TcpConnection::Listener {
+ public:
+  explicit JoinedLeg(std::unique_ptr<uv::TcpConnection> taken) : connection(std::move(taken)) {
+    connection->set_listener(*this);
+  }
+
+  void on_connected(Instant) override {}
+  void on_bytes(Instant, ByteView bytes) override { received.insert(received.end(), bytes.begin(), bytes.end()); }
+  void on_eof(Instant) override { eof = true; }
+  void on_drained(Instant) override {}
+  void on_closed(Instant, const Error&) override { reset = true; }
+  [[nodiscard]] bool over() const { return eof || reset; }
+  [[nodiscard]] std::string text() const { return std::string(as_text(received)); }
+
+  std::unique_ptr<uv::TcpConnection> connection;
+  ByteBuffer received;
+  bool eof = false;
+  bool reset = false;
+};
+
+// A device of the site: its socket and its signaling.
+class RelayDevice final : public uv::SiteSignaling::Listener,
+                          public uv::EndpointDriver::Listener,
+                          public uv::RelayJoin::Listener {
+ public:
+  RelayDevice(UvLoop& loop, Random& random, Credentials own, const spa::KeyPair& key, const spa::SitePsk& psk,
+              const SignedRoster& roster, std::uint64_t features = kFeatureRelayUdp | kFeatureRelayTcp);
+  ~RelayDevice() override;
+
+  [[nodiscard]] bool connected() const { return !signaling->connected().empty(); }
+  void send(const SignalMessage& message);
+  // Joins with the newest grant, or with that one.
+  void join() { join(grants.back()); }
+  void join(const RelayGrantMessage& grant);
+
+  Credentials credentials;
+  std::vector<RelayGrantMessage> grants;
+  std::vector<RelayRefusal> refusals;
+  std::vector<SessionId> accepted;  // of its own offers
+  std::vector<SessionEnd> ends;
+  std::vector<std::unique_ptr<uv::RelayJoin>> joins;
+  std::vector<std::unique_ptr<JoinedLeg>> legs;
+  std::vector<Error> failed;
+
+ private:
+  void on_broker_event(Instant now, BrokerIndex broker, const SignalEvent& event) override;
+  void on_roster(Instant, const RosterChange&) override {}
+  bool persist_roster(const SignedRoster&) override { return true; }
+  bool admits_new_path(Instant, const SocketAddress&, ByteView) override { return false; }
+  void on_tunnel_packet(Instant, PathId, std::uint8_t, ByteView) override {}
+  void on_knock(Instant, const SocketAddress&, ByteView) override {}
+  void on_endpoint_event(Instant, const EndpointEvent&) override {}
+  void on_flush(Instant) override {}
+  void on_relay_joined(Instant, std::unique_ptr<uv::TcpConnection> connection) override {
+    legs.push_back(std::make_unique<JoinedLeg>(std::move(connection)));
+  }
+  void on_relay_join_failed(Instant, const Error& error) override { failed.push_back(error); }
+
+  Random& random_;
+  uv::SpaOwnKey key_;
+  const spa::SitePsk& psk_;
+  OfferVerifier offers_;
+  std::unique_ptr<uv::EndpointDriver> driver_;
+
+ public:
+  std::unique_ptr<uv::SiteSignaling> signaling;  // before what it borrows goes
+};
+
+class RelaySite {
+ public:
+  explicit RelaySite(uv::BrokerOptions options = {}, std::uint64_t gateway_features = kFeatureRelayUdp | kFeatureRelayTcp);
+  ~RelaySite();
+
+  // A session between alice and the gateway, accepted by it.
+  [[nodiscard]] SessionId open_session();
+  // Asks for tokens; both ends have theirs afterwards.
+  void request_relay(const SessionId& session);
+  // Both, and waits until both ends have their connection and the broker has spliced them.
+  void join_both();
+  [[nodiscard]] JoinedLeg& client_leg() { return *alice->legs.back(); }
+  [[nodiscard]] JoinedLeg& gateway_leg() { return *gateway->legs.back(); }
+  // Takes the device out of the roster, at the broker.
+  void revoke(const Identity& identity);
+
+  UvLoop loop;
+  SystemRandom random;
+  std::unique_ptr<uv::Broker> broker;
+  std::unique_ptr<RelayDevice> gateway;
+  std::unique_ptr<RelayDevice> alice;
+  std::unique_ptr<RelayDevice> mallory;
+  const Identity alice_identity{"hq", Role::kClient, "alice"};
+  const Identity mallory_identity{"hq", Role::kClient, "mallory"};
+  const Identity gateway_identity{"hq", Role::kGateway, "gw1"};
+  SocketAddress broker_address;
+
+ private:
+  struct Device {
+    IssuedCertificate certificate;
+    spa::KeyPair key;
+    std::optional<Secret<16>> mask;
+  };
+  void add(const Identity& identity);
+  [[nodiscard]] Credentials credentials(const Identity& identity) const;
+  [[nodiscard]] SignedRoster make_roster();
+  [[nodiscard]] std::unique_ptr<RelayDevice> open(const Identity& identity, std::uint64_t features);
+
+  std::unique_ptr<Authority> authority_;
+  std::map<Identity, Device> devices_;
+  spa::SitePsk psk_;
+  std::uint64_t roster_number_ = 0;
+};
+
+}  // namespace natt::test

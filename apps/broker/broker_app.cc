@@ -247,19 +247,11 @@ void BrokerApp::add_door(control::Health& health) const {
   for (const KnockMissing& missing : door.knocks_missing) {
     health.add(control::HealthStatus::kWarning, sentence_of(missing));
   }
-  const SignalAdmissionStats& tcp = door.connections;
   health.tcp = {.mode = std::string(to_string(door.mode)),
                 .tcp_visibility = std::string(to_string(door.plan.visibility)),
-                .counters = {{"accepted", tcp.accepted},
-                             {"admitted", tcp.admitted},
-                             {"badShape", tcp.rejected_shape},
-                             {"badFrame", tcp.rejected_verdict},
-                             {"noKnock", tcp.rejected_knock},
-                             {"timedOut", tcp.timed_out},
-                             {"pushedOut", tcp.overflow},
-                             {"unproven", tcp.pending},
-                             {"knocksUsed", door.grants.redeemed},
-                             {"knocksLive", door.live_grants}}};
+                .counters = program::tcp_counters(door.connections)};
+  health.tcp->counters.emplace_back("knocksUsed", door.grants.redeemed);
+  health.tcp->counters.emplace_back("knocksLive", door.live_grants);
 }
 
 control::Health BrokerApp::health() const {
@@ -292,10 +284,7 @@ void BrokerApp::add_site(control::Health& health, const natt::uv::BrokerSiteStat
                "the roster of site " + site.name + " is past its next update: sign a new one with nattctl");
   }
   program::add_roster_health(health, site.name, site.roster_rejection, site.roster_not_persisted);
-  if (!health.check("spa_keys_locked", site.spa.keys_locked)) {
-    health.add(control::HealthStatus::kWarning,
-               "SPA keys of site " + site.name + " may reach swap: raise the locked-memory limit (ulimit -l)");
-  }
+  program::add_lock_health(health, site.name, site.spa);
   add_keys(health, site);
   program::add_replay_health(health, site.name, site.replay, now);
   health.sites.push_back({.site = site.name,

@@ -223,10 +223,7 @@ control::Health GatewayApp::health() const {
                "the list of retired SPA keys could not be read: older keys work again until their devices use the "
                "newer ones");
   }
-  if (!health.check("spa_keys_locked", gateway_->spa_stats().keys_locked)) {
-    health.add(control::HealthStatus::kWarning,
-               "SPA keys may reach swap: raise the locked-memory limit (ulimit -l)");
-  }
+  program::add_lock_health(health, config_.site.name, gateway_->spa_stats());
   add_keys(health);
   program::add_gate_health(health, gate_);
   add_counters(health);

@@ -107,6 +107,8 @@ void add_door(MetricPage& page, const control::TcpDoor& door) {
   for (const auto& [name, count] : door.counters) {
     if (name == "unproven") {
       page.add(kTcpPending, {}, count);
+    } else if (name == "silenced") {
+      page.add(kTcpSilenced, {}, count);
     } else if (name == "knocksLive") {
       page.add(kTcpGrantsLive, {}, count);
     } else if (name != "knocksUsed") {  // kAddressGrants has it as "redeemed"

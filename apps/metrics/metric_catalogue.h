@@ -88,6 +88,8 @@ inline constexpr Metric kTcpConnections{"natt_tcp_connections_total",
                                         {"verdict"}};
 inline constexpr Metric kTcpPending{"natt_tcp_connections_unproven", Kind::kGauge,
                                     "Connections that have not proved themselves, now."};
+inline constexpr Metric kTcpSilenced{"natt_tcp_connections_silenced", Kind::kGauge,
+                                     "Of the unproven ones, those that failed and are kept without an answer, now."};
 inline constexpr Metric kTcpGrantsLive{"natt_tcp_knocks_live", Kind::kGauge, "UDP knocks that allow TCP, now."};
 
 inline constexpr Metric kSignalChannels{
@@ -167,18 +169,18 @@ inline constexpr std::array kCatalogue = {&kBuildInfo,         &kStartTime,
                                           &kReplayRefuses,     &kAddressGrants,
                                           &kGateActive,        &kGatePackets,
                                           &kTcpDoor,           &kTcpConnections,
-                                          &kTcpPending,        &kTcpGrantsLive,
-                                          &kSignalChannels,    &kSignalHandshakes,
-                                          &kSignalMessages,    &kSignalOffers,
-                                          &kSignalEnds,        &kStunRequests,
-                                          &kRelaySessions,     &kRelayRate,
-                                          &kRelayPackets,      &kRelayBytes,
-                                          &kRelayEvents,       &kTunnelConnections,
-                                          &kTunnelStreams,     &kTunnelSessions,
-                                          &kTunnelDrops,       &kTunnelEvents,
-                                          &kPunchEvents,       &kPunchDrops,
-                                          &kUdpDatagrams,      &kUdpBytes,
-                                          &kUdpErrors,         &kMetricsRequests,
-                                          &kMetricsLastPage};
+                                          &kTcpPending,        &kTcpSilenced,
+                                          &kTcpGrantsLive,     &kSignalChannels,
+                                          &kSignalHandshakes,  &kSignalMessages,
+                                          &kSignalOffers,      &kSignalEnds,
+                                          &kStunRequests,      &kRelaySessions,
+                                          &kRelayRate,         &kRelayPackets,
+                                          &kRelayBytes,        &kRelayEvents,
+                                          &kTunnelConnections, &kTunnelStreams,
+                                          &kTunnelSessions,    &kTunnelDrops,
+                                          &kTunnelEvents,      &kPunchEvents,
+                                          &kPunchDrops,        &kUdpDatagrams,
+                                          &kUdpBytes,          &kUdpErrors,
+                                          &kMetricsRequests,   &kMetricsLastPage};
 
 }  // namespace natt::metrics

@@ -3,6 +3,18 @@
 
 namespace natt::program {
 
+control::Counters tcp_counters(const SignalAdmissionStats& stats) {
+  return {{"accepted", stats.accepted},
+          {"admitted", stats.admitted},
+          {"badShape", stats.rejected_shape},
+          {"badFrame", stats.rejected_verdict},
+          {"noKnock", stats.rejected_knock},
+          {"timedOut", stats.timed_out},
+          {"pushedOut", stats.overflow},
+          {"unproven", stats.pending},
+          {"silenced", stats.silenced}};
+}
+
 void add_stun_counters(control::Health& health, const StunServer::Stats& stats) {
   health.add({"stunRequests",
               {{"answered", stats.answered},

@@ -6,6 +6,7 @@
 #include <natt/address_grants.h>
 #include <natt/punch_agent.h>
 #include <natt/relay_server.h>
+#include <natt/signal_admission.h>
 #include <natt/signal_hub.h>
 #include <natt/stun_server.h>
 #include <natt/uv/udp_socket.h>
@@ -13,6 +14,9 @@
 #include "apps/control/health.h"
 
 namespace natt::program {
+
+// For TcpDoor::counters.
+[[nodiscard]] control::Counters tcp_counters(const SignalAdmissionStats& stats);
 
 void add_stun_counters(control::Health& health, const StunServer::Stats& stats);
 void add_relay_counters(control::Health& health, const RelayStats& stats);

@@ -78,6 +78,12 @@ control::SiteFacts site_facts(const std::string& site, const BrokerStates& broke
   return facts;
 }
 
+void add_lock_health(control::Health& health, const std::string& site, const spa::VerifierStats& stats) {
+  if (health.check("spa_keys_locked", stats.keys_locked)) return;
+  health.add(control::HealthStatus::kWarning,
+             "SPA keys of site " + site + " may reach swap: raise the locked-memory limit (LimitMEMLOCK=, ulimit -l)");
+}
+
 std::filesystem::path replay_journal(const std::filesystem::path& state_dir, const std::string& site) {
   return state_dir / ("replay-" + site + ".journal");
 }

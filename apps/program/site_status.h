@@ -26,6 +26,9 @@ void add_site_health(control::Health& health, const std::string& site, const Bro
 [[nodiscard]] control::SiteFacts site_facts(const std::string& site, const BrokerStates& brokers,
                                             std::uint64_t roster_number, std::chrono::milliseconds clock_offset);
 
+// Warns when keys of the site may reach swap.
+void add_lock_health(control::Health& health, const std::string& site, const spa::VerifierStats& stats);
+
 // Where a broker or gateway remembers the knocks of a site that it accepted.
 [[nodiscard]] std::filesystem::path replay_journal(const std::filesystem::path& state_dir, const std::string& site);
 // Adds what its operator has to know of it: knocks that are refused for it.

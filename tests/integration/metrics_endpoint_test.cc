@@ -2,7 +2,12 @@
 // [metrics] listen while other programs have the port.
 #include "apps/metrics/metrics_endpoint.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -109,6 +114,63 @@ TEST_CASE("metrics endpoint: the same port on an address that is not had goes ba
   CHECK_FALSE(world.is_served());
   CHECK(world.lines("natt.metrics.not_moved") == 1);
   CHECK(world.lines("natt.metrics.lost") == 0);
+}
+
+// Holds a port without listening, and whether others may listen there as well.
+class IdleHolder {
+ public:
+  IdleHolder() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    share(true);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    REQUIRE(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    port_ = std::to_string(ntohs(address.sin_port));
+  }
+  ~IdleHolder() { ::close(socket_); }
+  IdleHolder(const IdleHolder&) = delete;
+  IdleHolder& operator=(const IdleHolder&) = delete;
+
+  void share(bool shared) {
+    const int on = shared ? 1 : 0;
+    REQUIRE(::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0);
+  }
+  [[nodiscard]] const std::string& port() const { return port_; }
+
+ private:
+  int socket_;
+  std::string port_;
+};
+
+TEST_CASE("metrics endpoint: an old address that is taken in a move is lost and said to be, and the new one tried",
+          "[metrics]") {
+  World world;
+  auto holder = std::make_optional<IdleHolder>();
+  const std::string old = "127.0.0.1:" + holder->port();
+  const std::string wanted = "0.0.0.0:" + holder->port();
+  auto stranger = world.stranger("127.0.0.2:" + holder->port());
+  world.serve(old);
+  REQUIRE(world.served() == old);
+
+  holder->share(false);  // from now on nobody else gets it
+  world.serve(wanted);
+  CHECK(world.served().empty());
+  CHECK_FALSE(world.is_served());
+  CHECK(world.health().status == control::HealthStatus::kWarning);
+  CHECK(world.health().details.at(0).find("nothing is served") != std::string::npos);
+  // However often the new one is tried, both are said once.
+  CHECK_FALSE(world.loop.run_until([&] { return world.is_served(); }, 100));
+  CHECK(world.lines("natt.metrics.lost reason=\"[metrics] listen: ") == 1);
+  CHECK(world.lines("natt.metrics.not_served") == 1);
+
+  stranger.reset();
+  holder.reset();
+  CHECK(world.loop.run_until([&] { return world.is_served(); }));
+  CHECK(world.served() == wanted);
+  // What was lost is not gone back to.
+  CHECK(world.lines("natt.metrics.lost") == 1);
 }
 
 TEST_CASE("metrics endpoint: without an address nothing is served, checked or tried", "[metrics]") {

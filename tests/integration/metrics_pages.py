@@ -41,7 +41,8 @@ TABLES = {
 GAUGES = {"tunnelConnections": "natt_tunnel_connections", "tunnelStreams": "natt_tunnel_streams",
           "tunnelSessions": "natt_tunnel_sessions", "relaySessions": "natt_relay_sessions",
           "relayBitsPerSecond": "natt_relay_bits_per_second"}
-DOOR_GAUGES = {"unproven": "natt_tcp_connections_unproven", "knocksLive": "natt_tcp_knocks_live"}
+DOOR_GAUGES = {"unproven": "natt_tcp_connections_unproven", "silenced": "natt_tcp_connections_silenced",
+               "knocksLive": "natt_tcp_knocks_live"}
 SPA_GAUGES = {"devices": "natt_spa_devices", "devicesLoading": "natt_spa_devices_loading",
               "devicesOnNewestKey": "natt_spa_devices_on_newest_key", "keys": "natt_spa_keys",
               "ownKeys": "natt_spa_own_keys", "nonces": "natt_spa_nonces",

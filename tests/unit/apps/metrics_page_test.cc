@@ -45,7 +45,8 @@ control::Status everything() {
   health.gate = control::KernelGate{.active = true, .reason = {}, .packets = {{"knock", 3}, {"no_shape", 4}}};
   health.tcp = control::TcpDoor{.mode = "tcp",
                                 .tcp_visibility = "syn",
-                                .counters = {{"accepted", 2}, {"unproven", 1}, {"knocksUsed", 1}, {"knocksLive", 6}}};
+                                .counters = program::tcp_counters({.accepted = 2, .pending = 1})};
+  health.tcp->counters.insert(health.tcp->counters.end(), {{"knocksUsed", 1}, {"knocksLive", 6}});
   program::add_grant_counters(health, {});
   program::add_signal_counters(health, {});
   program::add_stun_counters(health, {.answered = 21});

@@ -56,11 +56,10 @@ void TcpRelay::Impl::handle_confirmed(Instant now, TcpLegId id, Leg& leg) {
   Session& session = sessions.at(number);
   Side& side = session.side(leg.side);
   std::erase(side.attempts, id);
-  drop_attempts(side);
+  end_token(now, side, TokenFate::kUsed);
   // Joined with tokens of before, which its end has asked anew for.
   if (side.joined) ++stats.left_alone;
   drop_joined(side);
-  tokens.retire(now, *std::exchange(side.token, std::nullopt), TokenFate::kUsed);
   side.joined = id;
   ++stats.legs_joined;
   if (session.sides[0].joined && session.sides[1].joined) pair(now, number, session);

@@ -72,6 +72,8 @@ struct TcpRelay::Impl {
   [[nodiscard]] ByteBuffer take_leg(Session& session, RelaySide side);
 
   void drop_leg(TcpLegId id);
+  // The token, and the connections that have shown it without a confirmation.
+  void end_token(Instant now, Side& side, relay::TokenFate fate);
   void drop_attempts(Side& side);
   void drop_joined(Side& side);
   // Ends what waits of a session.

@@ -36,8 +36,7 @@ Result<std::uint64_t> TcpRelay::Impl::session_for(const Identity& client, const 
 
 void TcpRelay::Impl::renew(Instant now, std::uint64_t number, Session& session, RelaySide which) {
   Side& side = session.side(which);
-  if (side.token) tokens.retire(now, *side.token, TokenFate::kReplaced);
-  drop_attempts(side);
+  end_token(now, side, TokenFate::kReplaced);
   side.token = tokens.issue({.session = number, .side = which});
   ++stats.tokens_issued;
 }
@@ -51,6 +50,7 @@ void TcpRelay::Impl::pair(Instant now, std::uint64_t number, Session& session) {
   }
   session.deadline.reset();
   deadlines.set(number, std::nullopt);
+  for (Side& side : session.sides) end_token(now, side, TokenFate::kReplaced);
   const TcpPairId id{next_pair++};
   TcpRelayPaired paired{.pair = id,
                         .client = *session.sides[0].joined,
@@ -85,6 +85,11 @@ void TcpRelay::Impl::drop_leg(TcpLegId id) {
   events.push_back(TcpRelayLegDropped{id});
 }
 
+void TcpRelay::Impl::end_token(Instant now, Side& side, TokenFate fate) {
+  if (side.token) tokens.retire(now, *std::exchange(side.token, std::nullopt), fate);
+  drop_attempts(side);
+}
+
 void TcpRelay::Impl::drop_attempts(Side& side) {
   stats.unconfirmed += side.attempts.size();
   while (!side.attempts.empty()) drop_leg(side.attempts.back());
@@ -96,8 +101,7 @@ void TcpRelay::Impl::drop_joined(Side& side) {
 
 void TcpRelay::Impl::end_waiting(Instant now, Session& session, TokenFate fate) {
   for (Side& side : session.sides) {
-    if (side.token) tokens.retire(now, *std::exchange(side.token, std::nullopt), fate);
-    drop_attempts(side);
+    end_token(now, side, fate);
     if (side.joined && fate == TokenFate::kExpired) ++stats.left_alone;
     drop_joined(side);
   }

@@ -97,6 +97,20 @@ TEST_CASE("grants: the first hello consumes the grant for its own knock id", "[n
   CHECK(door.connect(kAlice, 1, door.home) == Verdict::kGranted);
 }
 
+TEST_CASE("grants: connections of several knocks at once all get in when the knocks are repeated", "[natt][door]") {
+  // A gateway that joins a relay for two clients: the knocks and connections of both overtake each other.
+  Door door;
+  door.knock(kAlice, 1, door.home);
+  door.knock(kAlice, 2, door.home);
+  CHECK(door.connect(kAlice, 1, door.home) == Verdict::kGranted);
+  CHECK(door.connect(kAlice, 2, door.home) == Verdict::kUsedUp);
+  door.knock(kAlice, 2, door.home);
+  CHECK(door.grants.expects(door.now, door.home.ip));
+  CHECK(door.connect(kAlice, 2, door.home) == Verdict::kGranted);
+  door.knock(kAlice, 2, door.home);
+  CHECK_FALSE(door.grants.expects(door.now, door.home.ip));
+}
+
 TEST_CASE("grants: an address expects somebody until everyone who knocked there has come", "[natt][door]") {
   Door door;
   CHECK_FALSE(door.grants.expects(door.now, door.home.ip));

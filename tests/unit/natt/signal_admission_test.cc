@@ -333,3 +333,41 @@ TEST_CASE("admission: a connection that leaves while its hello is held leaves no
   CHECK(world.admission->stats().pending == 0);
   CHECK_FALSE(world.admission->next_deadline());
 }
+
+TEST_CASE("admission: what comes behind a relay join that waits for its knock is kept", "[natt][signal][door]") {
+  UdpTcpWorld world;
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  const auto hello = alice.knocker->make_relay_join(world.wall, spa::KnockId{0}, {4, 5, 6});
+  const ChannelId channel{5000};
+  REQUIRE(world.admission->handle_accepted(world.now, channel, SignalWorld::kPeerAddress));
+  const auto feed = [&](ByteView bytes) { world.admission->handle_bytes(world.now, world.wall, channel, bytes); };
+  const auto knock = [&] {
+    const spa::Grant grant{.identity = &alice.identity, .device = spa::DeviceId::of(alice.identity),
+                           .type = spa::FrameType::kKnock, .flags = spa::kFlagTcpWanted, .knock_id = 0};
+    world.grants.on_knock(world.now, grant, SignalWorld::kPeerAddress);
+    world.admission->handle_knock(world.now, grant.device, SignalWorld::kPeerAddress.ip);
+  };
+  feed(hello.record1);
+  CHECK_FALSE(world.admission->holds_join(channel));
+  feed(hello.record2);
+  CHECK(world.admission->holds_join(channel));
+  CHECK_FALSE(world.admission->poll_event());
+  SECTION("as it came") {
+    feed(ByteBuffer{1, 2});
+    feed(ByteBuffer{3});
+    knock();
+    const auto event = world.admission->poll_event();
+    REQUIRE(event);
+    CHECK(std::get<Admitted>(*event).rest == ByteBuffer{1, 2, 3});
+    CHECK_FALSE(world.admission->holds_join(channel));
+  }
+  SECTION("as long as there is room") {
+    feed(ByteBuffer(SignalAdmission::kMaxHeldBytes, 1));
+    CHECK(world.admission->holds_join(channel));
+    feed(ByteBuffer{1});
+    CHECK_FALSE(world.admission->holds_join(channel));
+    CHECK(world.admission->stats().rejected_knock == 1);
+    knock();
+    CHECK_FALSE(world.admission->poll_event());
+  }
+}

@@ -14,6 +14,8 @@ endif()
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 # HTTP/3 framing and QPACK; 1.8 is the version these sources were written for.
 pkg_check_modules(NGHTTP3 REQUIRED IMPORTED_TARGET libnghttp3>=1.8)
+# HTTP/2 framing and HPACK, with the limit of CONTINUATION frames of CVE-2024-28182, which Debian has in its 1.52.
+pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
 # Signaling messages.
 find_package(Protobuf REQUIRED)
 # Value-or-error until std::expected is there.

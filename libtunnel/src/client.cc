@@ -9,6 +9,7 @@
 
 #include <natt/tunnel/errc.h>
 
+#include "src/client_event.h"
 #include "src/quic/connection.h"
 
 namespace natt::tunnel {
@@ -61,27 +62,6 @@ Result<void> check(const ClientOptions& options) {
   return {};
 }
 
-struct ClientEventMaker {
-  ClientEvent operator()(Established&& event) const { return Connected{std::move(event.peer), event.serial}; }
-  ClientEvent operator()(HandshakeConfirmed&&) const { return Confirmed{}; }
-  ClientEvent operator()(PathSwitched&& event) const { return PathChanged{{}, event.path}; }
-  ClientEvent operator()(PathRefused&& event) const { return PathFailed{event.path}; }
-  ClientEvent operator()(Ended&& event) const { return ConnectionClosed{std::move(event.error)}; }
-  ClientEvent operator()(ResponseArrived&& event) const {
-    return Response{event.stream, event.status, std::move(event.reason)};
-  }
-  // Servers open no requests (RFC 9114 section 6.1), nghttp3 sees to it.
-  ClientEvent operator()(RequestArrived&& event) const { return StreamClosed{event.stream}; }
-  template <typename Same>
-  ClientEvent operator()(Same&& event) const {
-    return std::forward<Same>(event);
-  }
-};
-
-ClientEvent to_client_event(ConnectionEvent&& event) {
-  return std::visit([](auto&& half) { return std::visit(ClientEventMaker{}, std::move(half)); }, std::move(event));
-}
-
 }  // namespace
 
 class Client::Impl {
@@ -102,7 +82,6 @@ class Client::Impl {
   DatagramQueue received;
   ClientIds ids;
   std::unique_ptr<Connection> connection;
-  bool datagram_given = false;  // the front of `received` is in the caller's hands
 };
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -182,12 +161,7 @@ DatagramResult Client::send_datagram(StreamId stream, ByteView payload) {
   return impl_->connection->send_datagram(stream, payload);
 }
 
-std::optional<Datagram> Client::poll_datagram() {
-  if (std::exchange(impl_->datagram_given, false)) impl_->received.pop();
-  const auto datagram = impl_->received.front();
-  impl_->datagram_given = datagram.has_value();
-  return datagram;
-}
+std::optional<Datagram> Client::poll_datagram() { return impl_->received.poll(); }
 
 Result<void> Client::send_capsule(StreamId stream, const ControlCapsule& capsule) {
   return impl_->connection->http().send_capsule(stream.number, capsule);

@@ -40,84 +40,52 @@ void Server::handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView 
   impl_->handle_packet(now, path, ecn, packet);
 }
 
-void Server::handle_timeout(Instant now) { impl_->handle_timeout(now); }
-std::optional<Instant> Server::next_deadline() const { return impl_->next_deadline(); }
+void Server::handle_timeout(Instant now) { impl_->connections().handle_timeout(now); }
+std::optional<Instant> Server::next_deadline() const { return impl_->connections().next_deadline(); }
 bool Server::poll_batch(Instant now, PacketBatch& batch) { return impl_->poll_batch(now, batch); }
-std::optional<ServerEvent> Server::poll_event() { return impl_->poll_event(); }
-std::optional<Datagram> Server::poll_datagram() { return impl_->poll_datagram(); }
+std::optional<ServerEvent> Server::poll_event() { return impl_->connections().poll_event(); }
+std::optional<Datagram> Server::poll_datagram() { return impl_->connections().poll_datagram(); }
 
 Result<void> Server::prepare_tls(TlsContext& tls) { return configure(tls); }
 void Server::set_tls(TlsContext& tls) { impl_->set_tls(tls); }
-void Server::set_keep_alive(ConnectionId connection, Duration interval) { impl_->set_keep_alive(connection, interval); }
-
-void Server::close(Instant now, ConnectionId connection, std::string_view reason) {
-  impl_->close(now, connection, reason);
-}
-
-void Server::close_all(Instant now, const Identity& identity, std::string_view reason) {
-  impl_->close_all(now, identity, reason);
-}
-
 void Server::drain(Instant) { impl_->drain(); }
-bool Server::is_idle() const { return impl_->is_idle(); }
 ServerStats Server::stats() const { return impl_->stats(); }
-
-std::optional<ConnectionStats> Server::stats(ConnectionId id) const {
-  const Connection* const connection = impl_->find(id);
-  if (connection == nullptr) return std::nullopt;
-  return connection->stats();
-}
 
 std::size_t Server::datagram_limit(StreamId stream) const {
   const Connection* const connection = impl_->find(stream.connection);
   return connection == nullptr ? 0 : connection->datagram_limit(stream.number);
 }
 
-void Server::accept(StreamId stream) {
-  if (Connection* const connection = impl_->touch(stream.connection)) connection->http().accept(stream.number);
+void Server::set_keep_alive(ConnectionId connection, Duration interval) {
+  impl_->connections().set_keep_alive(connection, interval);
 }
 
+void Server::close(Instant now, ConnectionId connection, std::string_view reason) {
+  impl_->connections().close(now, connection, reason);
+}
+
+void Server::close_all(Instant now, const Identity& identity, std::string_view reason) {
+  impl_->connections().close_all(now, identity, reason);
+}
+
+bool Server::is_idle() const { return impl_->connections().is_idle(); }
+std::optional<ConnectionStats> Server::stats(ConnectionId id) const { return impl_->connections().stats(id); }
+
+void Server::accept(StreamId stream) { impl_->connections().accept(stream); }
 void Server::reject(StreamId stream, int status, std::string_view reason) {
-  if (Connection* const connection = impl_->touch(stream.connection)) {
-    connection->http().reject(stream.number, status, reason);
-  }
+  impl_->connections().reject(stream, status, reason);
 }
-
-MutableBytes Server::reserve(StreamId stream) {
-  Connection* const connection = impl_->find(stream.connection);
-  return connection == nullptr ? MutableBytes{} : connection->http().reserve(stream.number);
-}
-
-void Server::commit(StreamId stream, std::size_t size) {
-  if (Connection* const connection = impl_->touch(stream.connection)) connection->http().commit(stream.number, size);
-}
-
-void Server::shutdown_write(StreamId stream) {
-  if (Connection* const connection = impl_->touch(stream.connection)) connection->http().shutdown_write(stream.number);
-}
-
-ByteView Server::peek(StreamId stream) const {
-  const Connection* const connection = impl_->find(stream.connection);
-  return connection == nullptr ? ByteView{} : connection->http().peek(stream.number);
-}
-
-void Server::consume(StreamId stream, std::size_t size) {
-  if (Connection* const connection = impl_->touch(stream.connection)) connection->http().consume(stream.number, size);
-}
-
-void Server::reset(StreamId stream, std::uint64_t code) {
-  if (Connection* const connection = impl_->touch(stream.connection)) connection->http().reset(stream.number, code);
-}
-
+MutableBytes Server::reserve(StreamId stream) { return impl_->connections().reserve(stream); }
+void Server::commit(StreamId stream, std::size_t size) { impl_->connections().commit(stream, size); }
+void Server::shutdown_write(StreamId stream) { impl_->connections().shutdown_write(stream); }
+ByteView Server::peek(StreamId stream) const { return impl_->connections().peek(stream); }
+void Server::consume(StreamId stream, std::size_t size) { impl_->connections().consume(stream, size); }
+void Server::reset(StreamId stream, std::uint64_t code) { impl_->connections().reset(stream, code); }
 DatagramResult Server::send_datagram(StreamId stream, ByteView payload) {
-  Connection* const connection = impl_->touch(stream.connection);
-  return connection == nullptr ? DatagramResult::kNotAllowed : connection->send_datagram(stream, payload);
+  return impl_->connections().send_datagram(stream, payload);
 }
-
 Result<void> Server::send_capsule(StreamId stream, const ControlCapsule& capsule) {
-  Connection* const connection = impl_->touch(stream.connection);
-  if (connection == nullptr) return fail(Errc::kInvalid, "there is no such connection");
-  return connection->http().send_capsule(stream.number, capsule);
+  return impl_->connections().send_capsule(stream, capsule);
 }
 
 }  // namespace natt::tunnel

@@ -21,7 +21,7 @@ class Pair {
  public:
   Pair() : fixture_(1), client_(fixture_.add_client()) {
     fixture_.echoes = true;
-    fixture_.wire->tap = [this](bool, PathId, ByteBuffer& bytes) { return meddle(bytes); };
+    fixture_.packets().tap = [this](bool, PathId, ByteBuffer& bytes) { return meddle(bytes); };
     if (!fixture_.connect(client_)) std::abort();
   }
 
@@ -78,12 +78,12 @@ class Pair {
   void migrate(std::uint8_t argument) {
     const PathId path = fixture_.new_path(client_, {.latency = 1ms, .black = argument % 5 == 0});
     const auto kind = argument % 2 == 0 ? tunnel::MigrationKind::kUpgrade : tunnel::MigrationKind::kFailover;
-    static_cast<void>(client_.core->migrate(fixture_.wire->now(), path, kind));
+    static_cast<void>(client_.quic().migrate(fixture_.wire->now(), path, kind));
   }
   void inject(std::uint8_t argument) {
     ByteBuffer bytes = pattern(argument, argument);
-    fixture_.wire->inject_to_client(client_.core->current_path(), bytes);
-    fixture_.wire->inject_to_server(client_.core->current_path(), std::move(bytes));
+    fixture_.packets().inject_to_client(client_.quic().current_path(), bytes);
+    fixture_.packets().inject_to_server(client_.quic().current_path(), std::move(bytes));
   }
   static void check_prefix(const ByteBuffer& part, const ByteBuffer& whole) {
     if (part.size() > whole.size() || !std::equal(part.begin(), part.end(), whole.begin())) std::abort();

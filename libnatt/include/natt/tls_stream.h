@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include <natt/bytes.h>
 #include <natt/certificate.h>
@@ -30,6 +31,10 @@ class TlsStream {
   //  kHandshaking --> kOpen --> kClosed (peer's close_notify)
   //        '------------+-----> kFailed
   enum class State : std::uint8_t { kHandshaking, kOpen, kClosed, kFailed };
+  // Plaintext of one record (RFC 8446 section 5.1).
+  static constexpr std::size_t kMaxPlaintext = 16 * 1024;
+  // What encryption adds to a record: header, content type and tag (RFC 8446 section 5.2).
+  static constexpr std::size_t kRecordOverhead = 5 + 1 + 16;
 
   // `context` is of the matching direction.
   [[nodiscard]] static Result<std::unique_ptr<TlsStream>> connect(const TlsContext& context,
@@ -44,6 +49,10 @@ class TlsStream {
   // Ciphertext from the peer. Decrypted plaintext is kept until taken, so the caller takes it
   // after each call. Ignored in kClosed and kFailed.
   void handle_bytes(ByteView ciphertext);
+  // The same without a copy or an allocation: decrypts the next piece of `ciphertext` into `buffer` and moves
+  // `ciphertext` past what it took. Call until it returns nothing: all was taken, or the state is kClosed or kFailed.
+  // Every kOpen call may return plaintext, also one that completes the handshake. Not to be mixed with handle_bytes().
+  [[nodiscard]] ByteView read(ByteView& ciphertext, MutableBytes buffer);
   // Encrypts at once; ignored unless kOpen. The caller bounds pending_ciphertext().
   void write(ByteView plaintext);
   // Queues close_notify; what was written before it is still delivered.
@@ -52,9 +61,16 @@ class TlsStream {
   // All bytes to send, possibly empty. Directly after connect(): exactly the ClientHello record.
   [[nodiscard]] ByteBuffer take_ciphertext();
   [[nodiscard]] std::size_t pending_ciphertext() const;
+  // The same bytes where they are, contiguous; valid until the next call of any non-const method.
+  [[nodiscard]] ByteView ciphertext() const;
+  void consume_ciphertext(std::size_t count);
+  // Gives back the memory of the send buffer, if nothing waits in it: for connections that have gone quiet.
+  void release_memory();
   [[nodiscard]] ByteBuffer take_plaintext();
 
   [[nodiscard]] State state() const;
+  // Once kOpen: the ALPN protocol that both ends agreed on; empty when they did not speak of any.
+  [[nodiscard]] std::string_view protocol() const;
   // Once kOpen: who the peer is.
   [[nodiscard]] const std::optional<PeerCertificate>& peer() const;
   // In kFailed: why, as one sentence.

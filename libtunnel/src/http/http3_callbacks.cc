@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/http/http3_callbacks.h"
 
-#include <charconv>
-
 namespace natt::tunnel {
 namespace {
-
-// Beyond it the peer does not describe a request but fills memory.
-constexpr std::size_t kHopelessFieldSection = 4 * kMaxFieldSection;
-// RFC 9114 section 4.2.2: "plus an overhead of 32 bytes for each field".
-constexpr std::size_t kFieldOverhead = 32;
 
 Http3Session& session_of(void* user) { return *static_cast<Http3Session*>(user); }
 Stream* stream_of(void* user) { return static_cast<Stream*>(user); }
@@ -17,19 +10,6 @@ Stream* stream_of(void* user) { return static_cast<Stream*>(user); }
 std::string_view text_of(nghttp3_rcbuf* buffer) {
   const nghttp3_vec bytes = nghttp3_rcbuf_get_buf(buffer);
   return {reinterpret_cast<const char*>(bytes.base), bytes.len};
-}
-
-void keep(MessageHead& head, std::int32_t token, std::string_view name, std::string_view value) {
-  switch (token) {
-    case NGHTTP3_QPACK_TOKEN__METHOD: head.method = value; return;
-    case NGHTTP3_QPACK_TOKEN__PROTOCOL: head.protocol = value; return;
-    case NGHTTP3_QPACK_TOKEN__SCHEME: head.scheme = value; return;
-    case NGHTTP3_QPACK_TOKEN__AUTHORITY: head.authority = value; return;
-    case NGHTTP3_QPACK_TOKEN__PATH: head.path = value; return;
-    case NGHTTP3_QPACK_TOKEN__STATUS: std::from_chars(value.data(), value.data() + value.size(), head.status); return;
-    default:
-      if (name == "proxy-status") head.proxy_status = value;
-  }
 }
 
 }  // namespace
@@ -50,28 +30,20 @@ nghttp3_callbacks Http3Callbacks::table() {
 }
 
 int Http3Callbacks::begin_headers(nghttp3_conn*, Id stream, void* session, void*) noexcept {
-  session_of(session).begin_head(stream);
+  Http3Session& self = session_of(session);
+  nghttp3_conn_set_stream_user_data(self.http_, stream, &self.begin_head(stream));
   return 0;
 }
 
-int Http3Callbacks::recv_header(nghttp3_conn*, Id, std::int32_t token, nghttp3_rcbuf* name, nghttp3_rcbuf* value,
+int Http3Callbacks::recv_header(nghttp3_conn*, Id, std::int32_t, nghttp3_rcbuf* name, nghttp3_rcbuf* value,
                                 std::uint8_t, void*, void* stream) noexcept {
   if (stream == nullptr || !stream_of(stream)->head) return 0;
-  MessageHead& head = *stream_of(stream)->head;
-  head.size += text_of(name).size() + text_of(value).size() + kFieldOverhead;
-  if (head.size > kHopelessFieldSection) return NGHTTP3_ERR_CALLBACK_FAILURE;
-  if (!head.too_large()) keep(head, token, text_of(name), text_of(value));
-  return 0;
+  const bool bearable = Http3Session::add_field(*stream_of(stream)->head, text_of(name), text_of(value));
+  return bearable ? 0 : NGHTTP3_ERR_CALLBACK_FAILURE;
 }
 
 int Http3Callbacks::end_headers(nghttp3_conn*, Id, int, void* session, void* stream) noexcept {
-  if (stream == nullptr || !stream_of(stream)->head) return 0;
-  Http3Session& self = session_of(session);
-  if (self.side_ == Side::kServer) {
-    self.end_request(*stream_of(stream));
-  } else {
-    self.end_response(*stream_of(stream));
-  }
+  if (stream != nullptr) session_of(session).end_head(*stream_of(stream));
   return 0;
 }
 
@@ -91,9 +63,7 @@ int Http3Callbacks::deferred_consume(nghttp3_conn*, Id stream, std::size_t consu
 }
 
 int Http3Callbacks::end_stream(nghttp3_conn*, Id, void* session, void* stream) noexcept {
-  if (stream == nullptr) return 0;
-  stream_of(stream)->finish_reading();
-  session_of(session).streams_.list(*stream_of(stream));
+  if (stream != nullptr) session_of(session).finish_receiving(*stream_of(stream));
   return 0;
 }
 
@@ -111,10 +81,7 @@ int Http3Callbacks::stop_sending(nghttp3_conn*, Id stream, std::uint64_t code, v
 int Http3Callbacks::reset_stream(nghttp3_conn*, Id stream, std::uint64_t code, void* session, void* context) noexcept {
   Http3Session& self = session_of(session);
   ngtcp2_conn_shutdown_stream_write(self.quic_, 0, stream, code);
-  if (context == nullptr) return 0;
-  self.credit_discarded(*stream_of(context));
-  stream_of(context)->reset_by_peer(code);
-  self.streams_.list(*stream_of(context));
+  static_cast<void>(self.reset_by_peer(stream_of(context), code));
   return 0;
 }
 

@@ -3,20 +3,15 @@
 
 #include <algorithm>
 
+#include "src/http/error_codes.h"
 #include "src/http/http3_callbacks.h"
-#include "src/http/request_fields.h"
 #include "src/masque/varint.h"
 
 namespace natt::tunnel {
 namespace {
 
-constexpr std::uint64_t kNoError = NGHTTP3_H3_NO_ERROR;
-// What a stream may hold before the congestion window is known to be larger, and what it may
-// always hold, however much the others do.
+// What a stream may hold before the congestion window is known to be larger.
 constexpr std::size_t kMinSendLimit = 128 * 1024;
-constexpr std::size_t kGuaranteedRoom = Chunk::kSize;
-// Streams share this many times the limit of one.
-constexpr std::size_t kSharedLimit = 8;
 
 Http3Session::Failure failure_of(std::int64_t result) {
   if (result >= 0) return std::nullopt;
@@ -26,7 +21,7 @@ Http3Session::Failure failure_of(std::int64_t result) {
 }  // namespace
 
 Http3Session::Http3Session(Side side, ConnectionId connection, Shared shared, const TransportOptions& options)
-    : side_(side), shared_(shared), options_(options), streams_(connection, shared.chunks) {}
+    : HttpSession(side, connection, shared, options) {}
 
 Http3Session::~Http3Session() { nghttp3_conn_del(http_); }
 
@@ -77,9 +72,7 @@ Http3Session::Failure Http3Session::handle_closed(std::int64_t number, std::uint
   const bool remote = side_ == Side::kServer && ngtcp2_is_bidi_stream(number) != 0;
   Stream* const stream = streams_.find(number);
   if (stream != nullptr) {
-    stream->transport_closed();
-    streams_.list(*stream);
-    remove_dead(*stream);
+    handle_transport_closed(*stream);
   } else if (remote) {
     ngtcp2_conn_extend_max_streams_bidi(quic_, 1);
   }
@@ -89,17 +82,10 @@ Http3Session::Failure Http3Session::handle_closed(std::int64_t number, std::uint
 bool Http3Session::handle_reset(std::int64_t number, std::uint64_t code) {
   if (!http_) return false;
   nghttp3_conn_shutdown_stream_read(http_, number);
-  Stream* const stream = streams_.find(number);
-  const bool early = side_ == Side::kServer && (stream == nullptr || stream->state() == Stream::State::kHead ||
-                                                stream->state() == Stream::State::kRequested);
   // The other direction has no purpose any more; without this the stream would stay open.
   if (ngtcp2_is_bidi_stream(number) != 0) ngtcp2_conn_shutdown_stream_write(quic_, 0, number, code);
   nghttp3_conn_shutdown_stream_write(http_, number);
-  if (stream == nullptr) return early;
-  credit_discarded(*stream);
-  stream->reset_by_peer(code);
-  streams_.list(*stream);
-  return early;
+  return reset_by_peer(streams_.find(number), code);
 }
 
 void Http3Session::handle_stop_sending_done(std::int64_t stream) {
@@ -152,117 +138,6 @@ void Http3Session::handle_write_refused(std::int64_t number) {
   stream->wants_room = false;
 }
 
-// ---- what arrives, from nghttp3's callbacks ----
-
-void Http3Session::begin_head(std::int64_t number) {
-  Stream* stream = streams_.find(number);
-  if (stream == nullptr) stream = &streams_.add(number, Protocol::kTcp, Stream::State::kHead);
-  nghttp3_conn_set_stream_user_data(http_, number, stream);
-  stream->head = std::make_unique<MessageHead>();
-}
-
-void Http3Session::end_request(Stream& stream) {
-  const auto target = read_target(*stream.head);
-  stream.head.reset();
-  if (stream.state() != Stream::State::kHead) return;
-  if (target) {
-    stream.arrive(*target);
-    streams_.list(stream);
-    return;
-  }
-  stream.refuse();
-  if (!submit_status(stream, target.error(), "this gateway serves CONNECT, CONNECT-UDP and CONNECT-IP")) {
-    condemn(stream, NGHTTP3_H3_REQUEST_REJECTED);
-  }
-}
-
-void Http3Session::end_response(Stream& stream) {
-  const std::unique_ptr<MessageHead> head = std::move(stream.head);
-  if (stream.state() != Stream::State::kRequested || head->status < 200) return;  // 1xx: the answer is still to come
-  stream.answer(head->too_large() ? 502 : head->status, reason_of(head->proxy_status));
-  streams_.list(stream);
-  if (stream.state() == Stream::State::kRefused) condemn(stream, kNoError);
-}
-
-void Http3Session::receive(Stream& stream, ByteView bytes) {
-  switch (stream.state()) {
-    case Stream::State::kHead:
-    case Stream::State::kRefused:
-    case Stream::State::kOver:
-      credit(stream.id().number, bytes.size());
-      return;
-    case Stream::State::kRequested:  // early data of a client; bounded by the stream's window
-      stream.in.append(bytes);
-      return;
-    case Stream::State::kOpen: break;
-  }
-  if (stream.carries_datagrams()) {
-    receive_capsules(stream, bytes);
-    credit(stream.id().number, bytes.size());
-    return;
-  }
-  if (stream.in.empty()) {
-    stream.note_readable();
-    streams_.list(stream);
-  }
-  stream.in.append(bytes);
-}
-
-void Http3Session::receive_capsules(Stream& stream, ByteView bytes) {
-  while (auto item = stream.capsules.read(bytes)) {
-    if (std::holds_alternative<CapsuleReader::Malformed>(*item)) {
-      // RFC 9297 section 3.3: "treat the message as malformed".
-      condemn(stream, NGHTTP3_H3_MESSAGE_ERROR);
-      return;
-    }
-    if (const auto* const datagram = std::get_if<CapsuleReader::DatagramPayload>(&*item)) {
-      deliver_datagram(stream, datagram->payload);
-    } else if (stream.protocol() == Protocol::kIp) {
-      if (!stream.queue_capsule(std::move(std::get<ControlCapsule>(*item)))) {
-        condemn(stream, NGHTTP3_H3_EXCESSIVE_LOAD);
-        return;
-      }
-      streams_.list(stream);
-    }
-  }
-}
-
-void Http3Session::deliver_datagram(Stream& stream, ByteView payload) {
-  if (payload.size() > kMaxDatagram || !shared_.received_datagrams.push(stream.id(), payload)) {
-    ++counters_.datagrams_dropped_in;
-  }
-}
-
-// Sent bytes that the peer has.
-void Http3Session::release(Stream& stream, std::size_t count) {
-  stream.out.pop(count);
-  buffered_out_ -= std::min(count, buffered_out_);
-  if (!stream.wants_room || !has_room(stream)) return;
-  // Half of the limit, so that the application writes in large pieces.
-  if (stream.out.size() > std::max(kGuaranteedRoom / 2, send_limit() / 2)) return;
-  stream.wants_room = false;
-  stream.note_room();
-  streams_.list(stream);
-}
-
-void Http3Session::execute_condemned() {
-  while (!condemned_.empty()) {
-    const auto [number, code] = condemned_.back();
-    condemned_.pop_back();
-    Stream* const stream = streams_.find(number);
-    if (stream == nullptr) continue;
-    if (stream->state() == Stream::State::kRefused) {
-      // A client that was refused has nothing to send or read any more.
-      ngtcp2_conn_shutdown_stream_write(quic_, 0, number, code);
-      nghttp3_conn_shutdown_stream_write(http_, number);
-    } else {
-      abort(*stream, code);
-      stream->reset_by_peer(code);
-      streams_.list(*stream);
-    }
-  }
-}
-
 // ---- flow control and buffers ----
 
 void Http3Session::credit(std::int64_t stream, std::size_t count) {
@@ -270,13 +145,9 @@ void Http3Session::credit(std::int64_t stream, std::size_t count) {
   ngtcp2_conn_extend_max_offset(quic_, count);
 }
 
-// The connection's window has to get back what the stream will never give.
-void Http3Session::credit_discarded(Stream& stream) {
-  ngtcp2_conn_extend_max_offset(quic_, stream.in.size());
-  stream.in.clear();
-}
+void Http3Session::credit_connection(std::size_t count) { ngtcp2_conn_extend_max_offset(quic_, count); }
 
-void Http3Session::resume(Stream& stream) {
+void Http3Session::wake(Stream& stream) {
   if (!stream.starved || !http_) return;
   stream.starved = false;
   nghttp3_conn_resume_stream(http_, stream.id().number);
@@ -290,29 +161,9 @@ std::size_t Http3Session::send_limit() const {
   return std::max(wanted, kMinSendLimit);
 }
 
-bool Http3Session::has_room(const Stream& stream) const {
-  if (stream.out.size() < kGuaranteedRoom) return true;
-  const std::size_t limit = send_limit();
-  return stream.out.size() < limit && buffered_out_ < limit * kSharedLimit;
-}
-
-void Http3Session::remove_dead(Stream& stream) {
-  if (!stream.is_dead()) return;
-  buffered_out_ -= std::min(stream.out.size(), buffered_out_);
-  streams_.remove(stream.id().number);
-  // Only now: a client gets a new stream for one whose memory is free again.
+// A client gets a new stream for one whose memory is free again, not before.
+void Http3Session::handle_removed(std::int64_t) {
   if (side_ == Side::kServer) ngtcp2_conn_extend_max_streams_bidi(quic_, 1);
-}
-
-std::optional<StreamEvent> Http3Session::poll_event() {
-  while (Stream* const stream = streams_.first_listed()) {
-    if (auto event = stream->next_event()) {
-      remove_dead(*stream);
-      return event;
-    }
-    streams_.unlist_first();
-  }
-  return std::nullopt;
 }
 
 }  // namespace natt::tunnel

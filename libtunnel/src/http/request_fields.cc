@@ -6,18 +6,9 @@
 #include "src/http/message_head.h"
 
 namespace natt::tunnel {
-namespace {
-
-// nghttp3 does not write through these pointers; its struct is shared with what it returns.
-std::uint8_t* octets(std::string_view text) {
-  return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(text.data()));
-}
-
-}  // namespace
-
 void RequestFields::add(std::string_view name, std::string value) {
   const std::string& kept = values_.emplace_back(std::move(value));
-  fields_.push_back({octets(name), octets(kept), name.size(), kept.size(), NGHTTP3_NV_FLAG_NONE});
+  fields_.push_back({name, kept});
 }
 
 RequestFields RequestFields::connect(Protocol protocol, const Authority& target, std::string_view authority) {

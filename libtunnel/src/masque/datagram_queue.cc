@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace natt::tunnel {
 
@@ -47,6 +48,13 @@ void DatagramQueue::pop() {
     wrapped_ = false;
   }
   if (count_ == 0) begin_ = end_ = 0;
+}
+
+std::optional<Datagram> DatagramQueue::poll() {
+  if (std::exchange(given_, false)) pop();
+  const auto oldest = front();
+  given_ = oldest.has_value();
+  return oldest;
 }
 
 }  // namespace natt::tunnel

@@ -27,6 +27,8 @@ class DatagramQueue {
   // The oldest; valid until the next pop() or push().
   [[nodiscard]] std::optional<Datagram> front() const;
   void pop();
+  // Takes the oldest out; valid until the next poll() or push().
+  [[nodiscard]] std::optional<Datagram> poll();
 
  private:
   struct Header {
@@ -43,6 +45,7 @@ class DatagramQueue {
   std::size_t wrap_ = 0;
   std::size_t count_ = 0;
   bool wrapped_ = false;
+  bool given_ = false;  // the oldest is in the hands of who polled it
 };
 
 }  // namespace natt::tunnel

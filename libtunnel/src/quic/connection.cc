@@ -144,18 +144,6 @@ bool Connection::poll_batch(Instant now, PacketBatch& batch) {
   return true;
 }
 
-// Stream events come before the end of the connection, so that what was received is not lost.
-std::optional<ConnectionEvent> Connection::poll_event() {
-  const bool ending = !events_.empty() && std::holds_alternative<Ended>(events_.front());
-  if (events_.empty() || ending) {
-    if (auto event = http_.poll_event()) return ConnectionEvent{std::move(*event)};
-    if (events_.empty()) return std::nullopt;
-  }
-  TransportEvent event = std::move(events_.front());
-  events_.pop_front();
-  return ConnectionEvent{std::move(event)};
-}
-
 // ---- handshake and paths ----
 
 int Connection::handle_handshake_completed() {
@@ -163,26 +151,26 @@ int Connection::handle_handshake_completed() {
   const auto serial = peer_serial(tls_);
   if (!peer || !serial || !http_.start()) return NGTCP2_ERR_CALLBACK_FAILURE;
   transition_to(State::kOpen);
-  events_.push_back(Established{std::move(*peer), *serial});
+  tell(Established{std::move(*peer), *serial, path_});
   return 0;
 }
 
 void Connection::handle_handshake_confirmed() {
   confirmed_ = true;
-  events_.push_back(HandshakeConfirmed{});
+  tell(HandshakeConfirmed{});
 }
 
 void Connection::handle_path_validation(PathId path, bool valid) {
   if (side_ == Side::kServer || migrating_to_ != path) return;
   migrating_to_.reset();
-  if (!valid) events_.push_back(PathRefused{path});
+  if (!valid) tell(PathRefused{path});
 }
 
 void Connection::note_current_path() {
   const PathId path = VirtualPath::id_of(side_, *ngtcp2_conn_get_path(quic_));
   if (path == path_) return;
   path_ = path;
-  events_.push_back(PathSwitched{path});
+  tell(PathSwitched{path});
 }
 
 Result<void> Connection::migrate(Instant now, PathId path, bool immediately) {
@@ -211,10 +199,6 @@ void Connection::transition_to(State state) {
                                                            static_cast<int>(state_), static_cast<int>(state)));
   }
   state_ = state;
-}
-
-void Connection::close(Instant now, std::string_view reason, Error why) {
-  close_with(now, NGHTTP3_H3_NO_ERROR, reason, std::move(why));
 }
 
 void Connection::close_with(Instant now, std::uint64_t http_error, std::string_view reason, Error why) {
@@ -262,13 +246,13 @@ void Connection::start_closing(Instant now, const ngtcp2_ccerr& error, Error why
   const Duration thrice = Duration(static_cast<Duration::rep>(3 * ngtcp2_conn_get_pto(quic_)));
   closing_.arm(static_cast<std::size_t>(size), VirtualPath::id_of(side_, path.path), now + thrice);
   transition_to(State::kClosing);
-  events_.push_back(Ended{std::move(why)});
+  tell(Ended{std::move(why)});
 }
 
 void Connection::end(State state, Instant now, Error why) {
   closing_.drain(now + Duration(static_cast<Duration::rep>(3 * ngtcp2_conn_get_pto(quic_))));
   transition_to(state);
-  events_.push_back(Ended{std::move(why)});
+  tell(Ended{std::move(why)});
 }
 
 // ---- datagrams and figures ----

@@ -9,18 +9,13 @@
 //                         -> kDraining (the peer ended it, or silence)   -> kDone after 3 PTO
 
 #include <algorithm>
-#include <deque>
 #include <memory>
 #include <optional>
-#include <variant>
 
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
 #include <natt/bytes.h>
-#include <natt/certificate.h>
-#include <natt/error.h>
-#include <natt/identity.h>
 #include <natt/random.h>
 #include <natt/time.h>
 #include <natt/tls_context.h>
@@ -30,27 +25,12 @@
 #include "src/quic/closing_state.h"
 #include "src/quic/connection_ids.h"
 #include "src/quic/packet_writer.h"
+#include "src/quic/virtual_path.h"
+#include "src/tunnel_connection.h"
 
 namespace natt::tunnel {
 
-struct Established {
-  Identity peer;
-  CertificateSerial serial;
-};
-struct HandshakeConfirmed {};
-struct PathSwitched {
-  PathId path;
-};
-struct PathRefused {
-  PathId path;
-};
-struct Ended {
-  Error error;
-};
-using TransportEvent = std::variant<Established, HandshakeConfirmed, PathSwitched, PathRefused, Ended>;
-using ConnectionEvent = std::variant<TransportEvent, StreamEvent>;
-
-class Connection {
+class Connection final : public TunnelConnection {
  public:
   enum class State : std::uint8_t { kHandshaking, kOpen, kClosing, kDraining, kDone };
 
@@ -79,9 +59,7 @@ class Connection {
 
   [[nodiscard]] static Result<std::unique_ptr<Connection>> make(Instant now, const Environment& environment,
                                                                 const Start& start);
-  ~Connection();
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
+  ~Connection() override;
 
   enum class Verdict : std::uint8_t {
     kTaken,
@@ -89,34 +67,27 @@ class Connection {
     kUseless,     // server, first packet only: nothing to build on
   };
   Verdict handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet);
-  void handle_timeout(Instant now);
-  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  void handle_timeout(Instant now) override;
+  [[nodiscard]] std::optional<Instant> next_deadline() const override;
   [[nodiscard]] bool poll_batch(Instant now, PacketBatch& batch);
-  [[nodiscard]] std::optional<ConnectionEvent> poll_event();
-  [[nodiscard]] bool has_events() const { return !events_.empty() || http_.has_events(); }
 
-  // As TransportOptions::keep_alive, from now on.
-  void set_keep_alive(Duration interval);
+  void set_keep_alive(Duration interval) override;
   [[nodiscard]] Result<void> migrate(Instant now, PathId path, bool immediately);
-  // Sends an application close (H3_NO_ERROR) and ends with `why`.
-  void close(Instant now, std::string_view reason, Error why);
-  void close_with(Instant now, std::uint64_t http_error, std::string_view reason, Error why);
+  void close_with(Instant now, std::uint64_t http_error, std::string_view reason, Error why) override;
 
   [[nodiscard]] State state() const { return state_; }
-  [[nodiscard]] bool is_alive() const { return state_ == State::kHandshaking || state_ == State::kOpen; }
-  // Nothing is left to do and nobody left to tell.
-  [[nodiscard]] bool is_over() const { return state_ == State::kDone && events_.empty(); }
+  [[nodiscard]] bool is_alive() const override { return state_ == State::kHandshaking || state_ == State::kOpen; }
+  [[nodiscard]] bool is_over() const override { return state_ == State::kDone && has_told_all(); }
   [[nodiscard]] bool is_confirmed() const { return confirmed_; }
-  [[nodiscard]] Http3Session& http() { return http_; }
-  [[nodiscard]] const Http3Session& http() const { return http_; }
+  [[nodiscard]] HttpSession& http() override { return http_; }
+  [[nodiscard]] const HttpSession& http() const override { return http_; }
   [[nodiscard]] PathId current_path() const { return path_; }
-  [[nodiscard]] Instant last_heard() const { return last_heard_; }
-  // Requests taken back before they were answered, since the last call.
-  [[nodiscard]] std::uint32_t take_early_resets();
+  [[nodiscard]] Instant last_heard() const override { return last_heard_; }
+  [[nodiscard]] std::uint32_t take_early_resets() override;
 
-  [[nodiscard]] DatagramResult send_datagram(StreamId stream, ByteView payload);
+  [[nodiscard]] DatagramResult send_datagram(StreamId stream, ByteView payload) override;
   [[nodiscard]] std::size_t datagram_limit(std::int64_t stream) const;
-  [[nodiscard]] ConnectionStats stats() const;
+  [[nodiscard]] ConnectionStats stats() const override;
 
  private:
   friend struct QuicCallbacks;  // ngtcp2's C functions, in quic_callbacks.cc
@@ -145,7 +116,6 @@ class Connection {
   Http3Session http_;
   PacketWriter writer_;
   ClosingState closing_;
-  std::deque<TransportEvent> events_;  // one per handshake step and path: bounded by the peer's connection ids
   std::optional<std::uint64_t> http_failure_;  // set in a callback that failed
   std::optional<PathId> migrating_to_;
   PathId path_;

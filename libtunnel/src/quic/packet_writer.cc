@@ -5,6 +5,7 @@
 
 #include "src/masque/varint.h"
 #include "src/quic/timestamp.h"
+#include "src/quic/virtual_path.h"
 
 namespace natt::tunnel {
 namespace {

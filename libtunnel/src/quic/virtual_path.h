@@ -7,15 +7,13 @@
 
 #include <netinet/in.h>
 
-#include <cstdint>
-
 #include <ngtcp2/ngtcp2.h>
 
 #include <natt/path_id.h>
 
-namespace natt::tunnel {
+#include "src/side.h"
 
-enum class Side : std::uint8_t { kClient, kServer };
+namespace natt::tunnel {
 
 class VirtualPath {
  public:

@@ -8,6 +8,13 @@ using namespace std::chrono_literals;
 using namespace natt;
 using namespace natt::test;
 
+namespace {
+
+// What both kinds of tunnel do alike.
+TunnelFixture::Kind either_kind() { return GENERATE(TunnelFixture::Kind::kQuic, TunnelFixture::Kind::kTls); }
+
+}  // namespace
+
 TEST_CASE("tunnel: client and gateway know each other after the handshake", "[tunnel][handshake]") {
   TunnelFixture fixture(test_seed());
   ClientSide& client = fixture.add_client();
@@ -17,12 +24,12 @@ TEST_CASE("tunnel: client and gateway know each other after the handshake", "[tu
   CHECK(client.connected == fixture.pki.identity(Role::kGateway, "gw1"));
   REQUIRE(fixture.connected.size() == 1);
   CHECK(fixture.connected[0].identity == fixture.pki.identity(Role::kClient, "alice"));
-  CHECK(fixture.connected[0].path == client.core->current_path());
-  CHECK(fixture.server->stats().connections == 1);
+  CHECK(fixture.connected[0].path == client.quic().current_path());
+  CHECK(fixture.quic().stats().connections == 1);
 }
 
 TEST_CASE("tunnel: a client refuses a gateway that is not the expected one", "[tunnel][handshake]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   TunnelFixture::ClientSetup setup;
   setup.gateway = "gw2";
   ClientSide& client = fixture.add_client(setup);
@@ -33,12 +40,12 @@ TEST_CASE("tunnel: a client refuses a gateway that is not the expected one", "[t
   CHECK_FALSE(client.connected);
   fixture.wire->run_for(10s);
   CHECK(fixture.connected.empty());
-  CHECK(fixture.server->stats().handshakes_failed == 1);
+  CHECK(fixture.handshakes_failed() == 1);
   CHECK(fixture.server->is_idle());
 }
 
 TEST_CASE("tunnel: a gateway refuses a certificate that is not the SPA frame's", "[tunnel][handshake]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   TunnelFixture::ClientSetup setup;
   setup.name = "mallory";
   setup.token_of = "alice";
@@ -54,7 +61,7 @@ TEST_CASE("tunnel: a gateway refuses a certificate that is not the SPA frame's",
 }
 
 TEST_CASE("tunnel: a gateway refuses a certificate of another CA", "[tunnel][handshake]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   TestPki other("hq", 99);
   TunnelFixture::ClientSetup setup;
   setup.pki = &other;
@@ -74,7 +81,7 @@ TEST_CASE("tunnel: without an admitted token nothing ever leaves the gateway", "
   fixture.wire->run_for(20s);
 
   CHECK(fixture.wire->counters().to_client == 0);
-  CHECK(fixture.server->stats().not_admitted > 0);
+  CHECK(fixture.quic().stats().not_admitted > 0);
   CHECK(fixture.server->is_idle());
   REQUIRE(client.closed);
   CHECK(client.closed->code == tunnel::Errc::kTimeout);
@@ -98,37 +105,37 @@ TEST_CASE("tunnel: a ClientHello in two packets completes in either order", "[tu
   ClientSide& client = fixture.add_client();
   std::vector<ByteBuffer> hello;
   PathId path;
-  fixture.wire->tap = [&](bool to_server, PathId on, ByteBuffer& bytes) {
+  fixture.packets().tap = [&](bool to_server, PathId on, ByteBuffer& bytes) {
     if (!to_server) return true;
     path = on;
     hello.push_back(bytes);
     return false;
   };
   fixture.wire->run_for(10ms);  // pacing lets the second one go 0.1 ms later
-  fixture.wire->tap = nullptr;
+  fixture.packets().tap = nullptr;
   REQUIRE(hello.size() >= 2);  // X25519Kyber768 does not fit one
 
   SECTION("in order") {}
   SECTION("reversed") { std::reverse(hello.begin(), hello.end()); }
-  for (const ByteBuffer& packet : hello) fixture.wire->inject_to_server(path, packet);
+  for (const ByteBuffer& packet : hello) fixture.packets().inject_to_server(path, packet);
   // Less than the second a client waits before it repeats its hello.
   CHECK(fixture.wire->run_for(500ms, [&] { return client.confirmed; }));
   CHECK(fixture.connected.size() == 1);
-  CHECK(fixture.server->stats().over_limit == 0);
+  CHECK(fixture.quic().stats().over_limit == 0);
 }
 
 TEST_CASE("tunnel: copies of the first flight make one connection", "[tunnel][handshake]") {
   TunnelFixture fixture(test_seed());
   ClientSide& client = fixture.add_client();
   std::vector<std::pair<PathId, ByteBuffer>> initials;
-  fixture.wire->tap = [&](bool to_server, PathId on, ByteBuffer& bytes) {
+  fixture.packets().tap = [&](bool to_server, PathId on, ByteBuffer& bytes) {
     if (to_server && (bytes[0] & 0xf0) == 0xc0) initials.emplace_back(on, bytes);
     return true;
   };
   REQUIRE(fixture.connect(client));
-  for (const auto& [path, bytes] : initials) fixture.wire->inject_to_server(path, bytes);
+  for (const auto& [path, bytes] : initials) fixture.packets().inject_to_server(path, bytes);
   fixture.wire->run_for(5s);
-  CHECK(fixture.server->stats().connections == 1);
+  CHECK(fixture.quic().stats().connections == 1);
   CHECK(fixture.connected.size() == 1);
 }
 
@@ -136,19 +143,19 @@ TEST_CASE("tunnel: before the address is validated the gateway sends at most thr
           "[tunnel][handshake]") {
   TunnelFixture fixture(test_seed());
   ClientSide& client = fixture.add_client();
-  fixture.wire->tap = [&](bool to_server, PathId, ByteBuffer&) { return to_server; };
+  fixture.packets().tap = [&](bool to_server, PathId, ByteBuffer&) { return to_server; };
   fixture.wire->run_for(8s);
   CHECK(fixture.wire->counters().bytes_to_server > 0);
   std::uint64_t out = 0;
-  fixture.wire->tap = nullptr;
-  out = fixture.server->stats().connections > 0 ? fixture.server->stats(tunnel::ConnectionId{1})->bytes_out : 0;
+  fixture.packets().tap = nullptr;
+  out = fixture.quic().stats().connections > 0 ? fixture.server->stats(tunnel::ConnectionId{1})->bytes_out : 0;
   CHECK(out > 0);
   CHECK(out <= 3 * fixture.wire->counters().bytes_to_server);
   CHECK_FALSE(client.connected);
 }
 
 TEST_CASE("tunnel: many clients are served side by side", "[tunnel][handshake]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   fixture.echoes = true;
   std::vector<tunnel::StreamId> streams;
   for (int i = 0; i < 30; ++i) {
@@ -171,7 +178,7 @@ TEST_CASE("tunnel: many clients are served side by side", "[tunnel][handshake]")
 }
 
 TEST_CASE("tunnel: closing tells the other end why", "[tunnel][close]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   ClientSide& client = fixture.add_client();
   REQUIRE(fixture.connect(client));
 
@@ -200,18 +207,18 @@ TEST_CASE("tunnel: a lost close is repeated to who still talks", "[tunnel][close
   TunnelFixture fixture(test_seed());
   ClientSide& client = fixture.add_client();
   REQUIRE(fixture.connect(client));
-  const PathId path = client.core->current_path();
-  fixture.wire->path(path).black = true;
+  const PathId path = client.quic().current_path();
+  fixture.packets().path(path).black = true;
   fixture.server->close(fixture.wire->now(), fixture.connected[0].connection, "bye");
   fixture.wire->flush();
-  fixture.wire->path(path).black = false;
+  fixture.packets().path(path).black = false;
 
   REQUIRE(client.core->open_tcp(target("10.99.0.5:22")));
   CHECK(fixture.wire->run_for(1s, [&] { return client.closed.has_value(); }));
 }
 
 TEST_CASE("tunnel: revoking ends every connection of the device within a second", "[tunnel][close]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   ClientSide& first = fixture.add_client();
   ClientSide& second = fixture.add_client();
   TunnelFixture::ClientSetup bob;
@@ -229,14 +236,14 @@ TEST_CASE("tunnel: revoking ends every connection of the device within a second"
   CHECK_FALSE(other.closed);
   fixture.wire->run_for(20s);
   CHECK_FALSE(handshaking.confirmed);
-  CHECK(fixture.server->stats().connections == 1);
+  CHECK(fixture.living() == 1);
 }
 
 TEST_CASE("tunnel: a silent peer is given up after the idle timeout", "[tunnel][close]") {
-  TunnelFixture fixture(test_seed());
+  TunnelFixture fixture(test_seed(), {}, either_kind());
   ClientSide& client = fixture.add_client();
   REQUIRE(fixture.connect(client));
-  fixture.wire->path(client.core->current_path()).black = true;
+  fixture.silence(client);
 
   fixture.wire->run_for(19min);
   CHECK_FALSE(client.closed);
@@ -249,7 +256,7 @@ TEST_CASE("tunnel: a silent peer is given up after the idle timeout", "[tunnel][
 TEST_CASE("tunnel: a device with too many connections loses the one silent for longest", "[tunnel][close]") {
   tunnel::ServerOptions options;
   options.max_connections_per_identity = 2;
-  TunnelFixture fixture(test_seed(), options);
+  TunnelFixture fixture(test_seed(), options, either_kind());
   ClientSide& first = fixture.add_client();
   REQUIRE(fixture.connect(first));
   ClientSide& second = fixture.add_client();
@@ -269,15 +276,15 @@ TEST_CASE("tunnel: a full gateway stays silent towards newcomers", "[tunnel][clo
   TunnelFixture::ClientSetup bob;
   bob.name = "bob";
   ClientSide& late = fixture.add_client(bob);
-  const PathId path = late.core->current_path();
+  const PathId path = late.quic().current_path();
   std::size_t answers = 0;
-  fixture.wire->tap = [&](bool to_server, PathId on, ByteBuffer&) {
+  fixture.packets().tap = [&](bool to_server, PathId on, ByteBuffer&) {
     if (!to_server && on == path) ++answers;
     return true;
   };
   fixture.wire->run_for(5s);
   CHECK_FALSE(late.connected);
-  CHECK(fixture.server->stats().over_limit > 0);
+  CHECK(fixture.quic().stats().over_limit > 0);
   CHECK(answers == 0);
 }
 
@@ -299,5 +306,5 @@ TEST_CASE("tunnel: a draining gateway lets streams end and admits nothing new", 
   ClientSide& late = fixture.add_client();
   fixture.wire->run_for(2s);
   CHECK_FALSE(late.connected);
-  CHECK(fixture.server->stats().draining > 0);
+  CHECK(fixture.quic().stats().draining > 0);
 }

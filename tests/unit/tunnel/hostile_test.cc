@@ -38,7 +38,7 @@ TEST_CASE("tunnel: strangers' packets are dropped by reason and never answered",
   TunnelFixture fixture(test_seed());
   SeededRandom random(test_seed());
   const auto send = [&](ByteBuffer bytes) {
-    fixture.server->handle_packet(fixture.wire->now(), {9}, 0, bytes);
+    fixture.quic().handle_packet(fixture.wire->now(), {9}, 0, bytes);
   };
   ByteBuffer ours{0x40};
   const auto made = fixture.id_key.make(random);
@@ -58,7 +58,7 @@ TEST_CASE("tunnel: strangers' packets are dropped by reason and never answered",
   send(initial(random, 0));
   send(initial(random, 64));
 
-  const tunnel::ServerStats stats = fixture.server->stats();
+  const tunnel::ServerStats stats = fixture.quic().stats();
   CHECK(stats.malformed == 2);
   CHECK(stats.unknown_id == 1);
   CHECK(stats.foreign_id == 1);
@@ -82,7 +82,7 @@ TEST_CASE("tunnel: an admitted Initial with junk inside leaves nothing behind", 
   admission.wall_now = kTestNow;
   fixture.gate.known.emplace(token, admission);
 
-  for (int i = 0; i < 100; ++i) fixture.wire->inject_to_server({9}, bytes);
+  for (int i = 0; i < 100; ++i) fixture.packets().inject_to_server({9}, bytes);
   fixture.wire->run_for(30s);
 
   CHECK(fixture.gate.asked > 0);
@@ -97,7 +97,7 @@ TEST_CASE("tunnel: garbage and damaged copies do not disturb a connection", "[tu
   REQUIRE(fixture.connect(client));
   SeededRandom random(test_seed());
   std::vector<std::pair<bool, ByteBuffer>> damaged;
-  fixture.wire->tap = [&](bool to_server, PathId, ByteBuffer& bytes) {
+  fixture.packets().tap = [&](bool to_server, PathId, ByteBuffer& bytes) {
     ByteBuffer copy = bytes;
     copy[random.uniform(copy.size())] ^= static_cast<std::uint8_t>(1 + random.uniform(255));
     damaged.emplace_back(to_server, copy);
@@ -113,9 +113,9 @@ TEST_CASE("tunnel: garbage and damaged copies do not disturb a connection", "[tu
     written += client.core->write(*stream, ByteView{sent}.subspan(written));
     for (const auto& [to_server, bytes] : damaged) {
       if (to_server) {
-        fixture.server->handle_packet(fixture.wire->now(), client.core->current_path(), 0, bytes);
+        fixture.quic().handle_packet(fixture.wire->now(), client.quic().current_path(), 0, bytes);
       } else {
-        client.core->handle_packet(fixture.wire->now(), client.core->current_path(), 0, bytes);
+        client.quic().handle_packet(fixture.wire->now(), client.quic().current_path(), 0, bytes);
       }
     }
     damaged.clear();
@@ -130,8 +130,8 @@ TEST_CASE("tunnel: garbage and damaged copies do not disturb a connection", "[tu
 TEST_CASE("tunnel: forged Retry and Version Negotiation do not stop a client", "[tunnel][hostile]") {
   TunnelFixture fixture(test_seed());
   ClientSide& client = fixture.add_client();
-  const PathId path = client.core->current_path();
-  fixture.wire->tap = [&](bool to_server, PathId, ByteBuffer& bytes) {
+  const PathId path = client.quic().current_path();
+  fixture.packets().tap = [&](bool to_server, PathId, ByteBuffer& bytes) {
     if (!to_server || (bytes[0] & 0x80) == 0) return true;
     ByteBuffer forged{0x80, 0, 0, 0, 0};  // Version Negotiation: ids swapped, one unknown version
     forged.push_back(bytes[22]);
@@ -139,11 +139,11 @@ TEST_CASE("tunnel: forged Retry and Version Negotiation do not stop a client", "
     forged.push_back(16);
     forged.insert(forged.end(), bytes.begin() + 6, bytes.begin() + 22);
     forged.insert(forged.end(), {0x0a, 0x0a, 0x0a, 0x0a});
-    fixture.wire->inject_to_client(path, forged);
+    fixture.packets().inject_to_client(path, forged);
     forged[0] = 0xf0;  // Retry
     forged[4] = 1;
     forged.resize(forged.size() + 80);
-    fixture.wire->inject_to_client(path, forged);
+    fixture.packets().inject_to_client(path, forged);
     return true;
   };
   CHECK(fixture.connect(client));
@@ -154,19 +154,19 @@ TEST_CASE("tunnel: a stranger's packet to a client is not taken for one of its o
   ClientSide& first = fixture.add_client();
   ClientSide& second = fixture.add_client();
   std::vector<ByteBuffer> to_first;
-  fixture.wire->tap = [&](bool to_server, PathId path, ByteBuffer& bytes) {
-    if (!to_server && path == first.core->current_path()) to_first.push_back(bytes);
+  fixture.packets().tap = [&](bool to_server, PathId path, ByteBuffer& bytes) {
+    if (!to_server && path == first.quic().current_path()) to_first.push_back(bytes);
     return true;
   };
   REQUIRE(fixture.connect(first));
   REQUIRE_FALSE(to_first.empty());
   for (const ByteBuffer& bytes : to_first) {
-    CHECK(first.core->accepts(bytes));
-    CHECK_FALSE(second.core->accepts(bytes));
+    CHECK(first.quic().accepts(bytes));
+    CHECK_FALSE(second.quic().accepts(bytes));
   }
-  CHECK_FALSE(first.core->accepts({}));
+  CHECK_FALSE(first.quic().accepts({}));
   const ByteBuffer short_one{0x40, 1, 2};
-  CHECK_FALSE(first.core->accepts(short_one));
+  CHECK_FALSE(first.quic().accepts(short_one));
 }
 
 TEST_CASE("tunnel: a clock that steps back does no harm", "[tunnel][hostile]") {
@@ -176,12 +176,12 @@ TEST_CASE("tunnel: a clock that steps back does no harm", "[tunnel][hostile]") {
   REQUIRE(fixture.connect(client));
   const Instant before = fixture.wire->now() - 3s;
   client.core->handle_timeout(before);
-  fixture.server->handle_packet(before, client.core->current_path(), 0, ByteBuffer(50, 0x40));
+  fixture.quic().handle_packet(before, client.quic().current_path(), 0, ByteBuffer(50, 0x40));
   const auto stream = client.core->open_tcp(target("10.99.0.5:22"));
   const auto batch = std::make_unique<tunnel::PacketBatch>();
-  if (client.core->poll_batch(before, *batch)) {
+  if (client.quic().poll_batch(before, *batch)) {
     const MutableBytes first = batch->packet(0);
-    fixture.wire->inject_to_server(batch->path(), {first.begin(), first.end()});
+    fixture.packets().inject_to_server(batch->path(), {first.begin(), first.end()});
   }
   CHECK(fixture.answered(client, *stream));
 }

@@ -31,11 +31,17 @@ ByteBuffer pattern(std::size_t size, std::uint64_t seed) {
   return bytes;
 }
 
-TunnelFixture::TunnelFixture(std::uint64_t seed, tunnel::ServerOptions options)
-    : random(seed), pki("hq", 7), id_key(random) {
-  tls = std::move(TlsContext::make(pki.credentials(Role::kGateway, "gw1"), TlsDirection::kServer, "h3").value());
-  server = std::move(tunnel::Server::make(*tls, gate, id_key, random, options).value());
-  wire = std::make_unique<VirtualWire>(random, *server);
+TunnelFixture::TunnelFixture(std::uint64_t seed, tunnel::ServerOptions options, Kind kind)
+    : random(seed), pki("hq", 7), id_key(random), kind_(kind) {
+  const char* const alpn = kind == Kind::kTls ? "h2" : "h3";
+  tls = std::move(TlsContext::make(pki.credentials(Role::kGateway, "gw1"), TlsDirection::kServer, alpn).value());
+  if (kind == Kind::kTls) {
+    server = std::move(tunnel::TlsServer::make(*tls, options).value());
+    wire = std::make_unique<TcpWire>(over_tls(), kTestNow);
+  } else {
+    server = std::move(tunnel::Server::make(*tls, gate, id_key, random, options).value());
+    wire = std::make_unique<VirtualWire>(random, quic());
+  }
   wire->on_step = [this] { step(); };
 }
 
@@ -44,8 +50,18 @@ ClientSide& TunnelFixture::add_client() { return add_client(ClientSetup{}); }
 ClientSide& TunnelFixture::add_client(const ClientSetup& setup) {
   ClientSide& side = *clients.emplace_back(std::make_unique<ClientSide>());
   TestPki& own = setup.pki != nullptr ? *setup.pki : pki;
-  side.tls = std::move(TlsContext::make(own.credentials(Role::kClient, setup.name), TlsDirection::kClient, "h3").value());
+  const char* const alpn = setup.alpn != nullptr ? setup.alpn : kind_ == Kind::kTls ? "h2" : "h3";
+  side.tls = std::move(TlsContext::make(own.credentials(Role::kClient, setup.name), TlsDirection::kClient, alpn).value());
+  const Identity spa = pki.identity(Role::kClient, setup.token_of.empty() ? setup.name : setup.token_of);
+  if (kind_ == Kind::kTls) {
+    add_tls(side, setup, spa);
+  } else {
+    add_quic(side, setup, spa);
+  }
+  return side;
+}
 
+void TunnelFixture::add_quic(ClientSide& side, const ClientSetup& setup, const Identity& spa) {
   tunnel::ClientOptions options;
   options.expectation = {"hq", Role::kGateway, pki.identity(Role::kGateway, setup.gateway)};
   random.fill(options.token);
@@ -55,13 +71,18 @@ ClientSide& TunnelFixture::add_client(const ClientSetup& setup) {
   random.fill(options.scid);
   options.path = {++last_path_};
   options.transport = setup.transport;
-  const Identity spa = pki.identity(Role::kClient, setup.token_of.empty() ? setup.name : setup.token_of);
   if (setup.known_token) {
     gate.known[{options.token.begin(), options.token.end()}] = {spa, {"hq", Role::kClient, spa}, kTestNow, {}};
   }
   side.core = std::move(tunnel::Client::make(wire->now(), kTestNow, *side.tls, random, options).value());
-  wire->attach(*side.core, options.path, setup.wire);
-  return side;
+  packets().attach(side.quic(), options.path, setup.wire);
+}
+
+void TunnelFixture::add_tls(ClientSide& side, const ClientSetup& setup, const Identity& spa) {
+  const tunnel::TlsClientOptions options{{"hq", Role::kGateway, pki.identity(Role::kGateway, setup.gateway)},
+                                         setup.transport};
+  side.core = std::move(tunnel::TlsClient::make(wire->now(), kTestNow, *side.tls, options).value());
+  tcp().attach(side.over_tls(), spa, setup.wire.latency);
 }
 
 bool TunnelFixture::connect(ClientSide& client) {
@@ -70,7 +91,7 @@ bool TunnelFixture::connect(ClientSide& client) {
 
 PathId TunnelFixture::new_path(ClientSide& client, WirePath properties) {
   const PathId path{++last_path_};
-  wire->join(*client.core, path, properties);
+  packets().join(client.quic(), path, properties);
   return path;
 }
 
@@ -78,15 +99,38 @@ bool TunnelFixture::answered(ClientSide& client, tunnel::StreamId stream) {
   return wire->run_for(std::chrono::seconds(5), [&] { return client.streams[stream.number].status != 0; });
 }
 
+std::uint64_t TunnelFixture::living() const {
+  return kind_ == Kind::kTls ? over_tls().stats().connections : quic().stats().connections;
+}
+
+std::uint64_t TunnelFixture::handshakes_failed() const {
+  return kind_ == Kind::kTls ? over_tls().stats().handshakes_failed : quic().stats().handshakes_failed;
+}
+
 void TunnelFixture::destroy(ClientSide& client) {
-  wire->detach(*client.core);
+  if (kind_ == Kind::kTls) {
+    tcp().link(client.over_tls()).client = nullptr;
+  } else {
+    packets().detach(client.quic());
+  }
   client.core.reset();
 }
 
+void TunnelFixture::silence(ClientSide& client) {
+  if (kind_ == Kind::kTls) {
+    tcp().link(client.over_tls()).stalled = true;
+  } else {
+    packets().path(client.quic().current_path()).black = true;
+  }
+}
+
+// Twice: taking bytes may be what the end of a stream has waited for.
 void TunnelFixture::step() {
-  drain_server();
-  for (const auto& client : clients) {
-    if (client->core) client->drain_events();
+  for (int round = 0; round < 2; ++round) {
+    drain_server();
+    for (const auto& client : clients) {
+      if (client->core) client->drain_events();
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A gateway, clients and the wire between them, with everything that happened kept for
-// asserting on. The server accepts every request unless told otherwise.
+// A gateway, clients and the wire between them, over QUIC or TLS, with everything that happened
+// kept for asserting on. The server accepts every request unless told otherwise.
 
 #include <map>
 #include <memory>
@@ -14,9 +14,11 @@
 #include <natt/tunnel/client.h>
 #include <natt/tunnel/errc.h>
 #include <natt/tunnel/server.h>
+#include <natt/tunnel/tunnel_protocol.h>
 
 #include "support/seeded_random.h"
 #include "support/test_pki.h"
+#include "unit/tunnel/tcp_wire.h"
 #include "unit/tunnel/virtual_wire.h"
 
 namespace natt::test {
@@ -45,7 +47,7 @@ struct StreamRecord {
 
 struct ClientSide {
   std::unique_ptr<TlsContext> tls;
-  std::unique_ptr<tunnel::Client> core;
+  std::unique_ptr<tunnel::ClientTunnel> core;
   std::map<std::int64_t, StreamRecord> streams;
   std::optional<Identity> connected;
   bool confirmed = false;
@@ -54,22 +56,28 @@ struct ClientSide {
   std::vector<PathId> failed_paths;
   std::optional<Error> closed;
 
+  // Of the one kind and the other.
+  [[nodiscard]] tunnel::Client& quic() const { return static_cast<tunnel::Client&>(*core); }
+  [[nodiscard]] tunnel::TlsClient& over_tls() const { return static_cast<tunnel::TlsClient&>(*core); }
+
   void drain_events();
 };
 
 class TunnelFixture {
  public:
-  explicit TunnelFixture(std::uint64_t seed, tunnel::ServerOptions options = {});
+  using Kind = tunnel::TunnelProtocol;
+  explicit TunnelFixture(std::uint64_t seed, tunnel::ServerOptions options = {}, Kind kind = Kind::kQuic);
 
   struct ClientSetup {
     std::string name = "alice";
     std::string gateway = "gw1";
-    // Whose SPA frame it shows; empty: its own.
+    // Whose SPA frame it shows, and so whom the door has let in; empty: its own.
     std::string token_of;
     TestPki* pki = nullptr;  // another site's
     tunnel::TransportOptions transport{};
     WirePath wire{};
     bool known_token = true;
+    const char* alpn = nullptr;  // the tunnel's
   };
   // On a path of its own.
   ClientSide& add_client();
@@ -80,6 +88,17 @@ class TunnelFixture {
   // Runs until the client's response for the stream is there.
   [[nodiscard]] bool answered(ClientSide& client, tunnel::StreamId stream);
   void destroy(ClientSide& client);
+  // From now on nothing arrives at either end of this client.
+  void silence(ClientSide& client);
+
+  // Of either kind's stats.
+  [[nodiscard]] std::uint64_t living() const;
+  [[nodiscard]] std::uint64_t handshakes_failed() const;
+
+  [[nodiscard]] tunnel::Server& quic() const { return static_cast<tunnel::Server&>(*server); }
+  [[nodiscard]] VirtualWire& packets() const { return static_cast<VirtualWire&>(*wire); }
+  [[nodiscard]] tunnel::TlsServer& over_tls() const { return static_cast<tunnel::TlsServer&>(*server); }
+  [[nodiscard]] TcpWire& tcp() const { return static_cast<TcpWire&>(*wire); }
 
   // What the server heard.
   std::map<tunnel::StreamId, StreamRecord> streams;
@@ -97,16 +116,19 @@ class TunnelFixture {
   TokenGate gate;
   spa::ConnectionIdKey id_key;
   std::unique_ptr<TlsContext> tls;
-  std::unique_ptr<tunnel::Server> server;
-  std::unique_ptr<VirtualWire> wire;
+  std::unique_ptr<tunnel::ServerTunnels> server;
+  std::unique_ptr<Wire> wire;
   std::vector<std::unique_ptr<ClientSide>> clients;
 
  private:
+  void add_quic(ClientSide& side, const ClientSetup& setup, const Identity& spa);
+  void add_tls(ClientSide& side, const ClientSetup& setup, const Identity& spa);
   void step();
   void drain_server();
   void pull(tunnel::StreamId stream);
   std::map<tunnel::StreamId, ByteBuffer> echo_backlog_;
   std::uint64_t last_path_ = 100;
+  Kind kind_;
 };
 
 [[nodiscard]] tunnel::Authority target(const char* text);

@@ -86,28 +86,12 @@ std::optional<Instant> VirtualWire::next_event() const {
   return next;
 }
 
-bool VirtualWire::run_for(Duration duration, const std::function<bool()>& done) {
-  const Instant until = now_ + duration;
-  for (;;) {
-    flush();
-    if (on_step) {
-      on_step();
-      flush();
-    }
-    if (done && done()) return true;
-    const auto next = next_event();
-    if (!next || *next > until) break;
-    now_ = std::max(now_, *next);
-    fire_timers();
-    while (!queue_.empty() && queue_.top().at <= now_) {
-      const Packet packet = queue_.top();
-      queue_.pop();
-      deliver(packet);
-    }
+void VirtualWire::deliver_due() {
+  while (!queue_.empty() && queue_.top().at <= now_) {
+    const Packet packet = queue_.top();
+    queue_.pop();
+    deliver(packet);
   }
-  now_ = until;
-  flush();
-  return done && done();
 }
 
 }  // namespace natt::test

@@ -16,6 +16,7 @@
 #include <natt/tunnel/server.h>
 
 #include "support/seeded_random.h"
+#include "unit/tunnel/wire.h"
 
 namespace natt::test {
 
@@ -28,20 +29,9 @@ struct WirePath {
   bool black = false;
 };
 
-class VirtualWire {
+class VirtualWire final : public Wire {
  public:
-  struct Counters {
-    std::uint64_t to_server = 0;
-    std::uint64_t to_client = 0;
-    std::uint64_t bytes_to_server = 0;
-    std::uint64_t bytes_to_client = 0;
-    std::uint64_t lost = 0;
-    std::size_t largest = 0;
-  };
-
   VirtualWire(Random& random, tunnel::Server& server) : random_(random), server_(server) {}
-  VirtualWire(const VirtualWire&) = delete;
-  VirtualWire& operator=(const VirtualWire&) = delete;
 
   // A client and the path it starts on; more paths with join().
   void attach(tunnel::Client& client, PathId path, WirePath properties = {});
@@ -49,18 +39,12 @@ class VirtualWire {
   void detach(tunnel::Client& client);
   [[nodiscard]] WirePath& path(PathId id) { return paths_.at(id).properties; }
 
-  // Called after every step, with everything flushed before and after.
-  std::function<void()> on_step;
   // Sees every packet before it is sent; may change it, false drops it.
   std::function<bool(bool to_server, PathId path, ByteBuffer& bytes)> tap;
 
-  [[nodiscard]] Instant now() const { return now_; }
-  void flush();
-  // True when `done` held before the time was over.
-  bool run_for(Duration duration, const std::function<bool()>& done = nullptr);
+  void flush() override;
   void inject_to_server(PathId path, ByteBuffer bytes) { schedule(true, path, std::move(bytes), now_); }
   void inject_to_client(PathId path, ByteBuffer bytes) { schedule(false, path, std::move(bytes), now_); }
-  [[nodiscard]] const Counters& counters() const { return counters_; }
 
  private:
   struct Path {
@@ -80,8 +64,9 @@ class VirtualWire {
   void transmit(bool to_server, PathId path, ByteBuffer bytes);
   void schedule(bool to_server, PathId path, ByteBuffer bytes, Instant at);
   void deliver(const Packet& packet);
-  void fire_timers();
-  [[nodiscard]] std::optional<Instant> next_event() const;
+  void fire_timers() override;
+  [[nodiscard]] std::optional<Instant> next_event() const override;
+  void deliver_due() override;
   [[nodiscard]] bool chance(double probability);
 
   Random& random_;
@@ -89,9 +74,7 @@ class VirtualWire {
   std::vector<tunnel::Client*> clients_;
   std::map<PathId, Path> paths_;
   std::priority_queue<Packet, std::vector<Packet>, std::greater<>> queue_;
-  Instant now_{std::chrono::seconds(1000)};
   std::uint64_t order_ = 0;
-  Counters counters_;
   std::unique_ptr<tunnel::PacketBatch> batch_ = std::make_unique<tunnel::PacketBatch>();
 };
 

@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// A server's connections and the connection ids that lead to them. Resource types.
+// The connection ids of a server, and the connections they lead to. Resource types.
 
 #include <array>
 #include <cstdint>
-#include <map>
-#include <memory>
-#include <optional>
 #include <unordered_map>
 #include <vector>
 
-#include <natt/identity.h>
+#include <natt/bytes.h>
 #include <natt/random.h>
 #include <natt/spa/connection_id.h>
-#include <natt/token_bucket.h>
 
-#include "src/quic/connection.h"
+#include "src/connection_table.h"
+#include "src/quic/connection_ids.h"
 
 namespace natt::tunnel {
-
-struct ServerEntry;
 
 // Connection id -> connection. Keyed hash: clients choose the id of their first packets.
 class IdRoutes {
@@ -64,40 +59,6 @@ class ServerIds final : public ConnectionIds {
   const spa::ConnectionIdKey& key_;
   Random& random_;
   std::vector<ByteBuffer> own_;  // at most 8, those being retired and the client's
-};
-
-struct ServerEntry {
-  ConnectionId id;
-  Identity identity;
-  std::unique_ptr<ServerIds> ids;  // outlives the connection, which retires ids
-  std::unique_ptr<Connection> connection;
-  TokenBucket resets;
-  std::optional<Instant> scheduled;  // in the server's list of deadlines
-  bool ready = false;                // in the list of those that may have packets
-  bool eventful = false;             // in the list of those that may have events
-  bool announced = false;            // the application knows it
-};
-
-class ConnectionTable {
- public:
-  ConnectionTable() = default;
-  ConnectionTable(const ConnectionTable&) = delete;
-  ConnectionTable& operator=(const ConnectionTable&) = delete;
-
-  // An entry without connection and ids.
-  ServerEntry& add(const Identity& identity, const TokenBucket& resets);
-  [[nodiscard]] ServerEntry* find(ConnectionId id) const;
-  void remove(ConnectionId id);
-
-  [[nodiscard]] std::size_t size() const { return entries_.size(); }
-  // Living connections of a device, in no order.
-  [[nodiscard]] std::vector<ServerEntry*> of(const Identity& identity) const;
-  [[nodiscard]] std::vector<ServerEntry*> all() const;
-
- private:
-  std::unordered_map<std::uint64_t, std::unique_ptr<ServerEntry>> entries_;
-  std::multimap<Identity, ServerEntry*> by_identity_;
-  std::uint64_t last_id_ = 0;
 };
 
 }  // namespace natt::tunnel

@@ -29,6 +29,12 @@ std::vector<natt::uv::SpaOwnKey> keys_of(const config::SiteConfig& site) {
   return keys;
 }
 
+std::vector<spa::GateSocket> gated_sockets(tunnel::TunnelProtocol protocol) {
+  std::vector<spa::GateSocket> kinds{spa::GateSocket::kTunnelUdp};
+  if (protocol == tunnel::TunnelProtocol::kTls) kinds.push_back(spa::GateSocket::kTcpSyn);
+  return kinds;
+}
+
 }  // namespace
 
 GatewayApp::GatewayApp(program::EventLoop& loop, config::GatewayConfig config, config::Log& log)
@@ -52,7 +58,8 @@ Result<void> GatewayApp::open() {
   settings_ = std::make_unique<config::NattSettings>(std::move(*settings));
   auto options = gateway_options();
   if (!options) return tl::unexpected(options.error());
-  gate_ = program::open_gate(config_.spa.kernel_gate, {spa::GateSocket::kTunnelUdp}, {&options->roster}, log_.sink());
+  gate_ = program::open_gate(config_.spa.kernel_gate, gated_sockets(options->protocol), {&options->roster},
+                             log_.sink());
   options->gate = gate_.gate.get();
   auto gateway = tunnel::uv::Gateway::open(loop_.native(), std::move(*options), policy_, random_, *this);
   if (!gateway) return tl::unexpected(gateway.error());
@@ -87,6 +94,7 @@ Result<tunnel::uv::GatewayOptions> GatewayApp::gateway_options() {
                                          program::replay_journal(config_.state.dir, config_.site.name),
                                      .retired = retired_keys_.load(config_.site.name),
                                      .memory_file = program::memory_file(config_.state.dir, config_.site.name),
+                                     .protocol = config_.site.protocol,
                                      .tun = {.enabled = config_.tun.enabled,
                                              .name = config_.tun.name,
                                              .pool = config_.tun.pool,
@@ -197,6 +205,7 @@ std::vector<control::Session> GatewayApp::sessions() const {
                         .client = connection.client.name,
                         .gateway = config_.site.identity.name,
                         .connection_type = connection.type,
+                        .protocol = std::string(to_string(connection.protocol)),
                         .relay_reason = {},
                         .local_address = gateway_->local_address().to_string(),
                         .remote_address = connection.remote ? connection.remote->to_string() : "",
@@ -225,6 +234,7 @@ control::Health GatewayApp::health() const {
   }
   program::add_lock_health(health, config_.site.name, gateway_->spa_stats());
   add_keys(health);
+  if (const auto door = gateway_->door()) add_door(health, *door);
   program::add_gate_health(health, gate_);
   add_counters(health);
   metrics_.add_health(health);
@@ -254,7 +264,7 @@ void GatewayApp::add_counters(control::Health& health) const {
   control::SpaCounters& spa =
       health.spa.emplace_back(control::counters_of(config_.site.name, gateway_->spa_stats()));
   if (const auto replay = gateway_->replay_status()) spa.replay = control::counters_of(*replay, natt::uv::now());
-  add_tunnel_counters(health, gateway_->tunnel_stats());
+  add_tunnel_counters(health, gateway_->tunnel_stats(), gateway_->tls_stats());
   health.gauges.emplace_back("tunnelStreams", gateway_->stream_count());
   health.gauges.emplace_back("tunnelSessions", gateway_->session_count());
   program::add_punch_counters(health, gateway_->punch_stats());

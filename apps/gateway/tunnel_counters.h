@@ -3,12 +3,18 @@
 
 // A gateway's tunnels under their names in `nattctl health` and metrics.
 
-#include <natt/tunnel/server.h>
+#include <optional>
+
+#include <natt/tunnel/uv/gateway.h>
 
 #include "apps/control/health.h"
 
 namespace natt::gateway {
 
-void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& stats);
+// `tls` is absent in a QUIC site.
+void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& quic,
+                         const std::optional<tunnel::TlsServerStats>& tls);
+// The TCP port of a TLS site, as a broker's.
+void add_door(control::Health& health, const tunnel::uv::GatewayDoorState& door);
 
 }  // namespace natt::gateway

@@ -109,19 +109,24 @@ inline constexpr Metric kStunRequests{"natt_stun_requests_total",
                                       "STUN at the broker: answered, or by the reason of its refusal.",
                                       {"verdict"}};
 
-inline constexpr Metric kRelaySessions{"natt_relay_sessions", Kind::kGauge, "Relayed UDP sessions."};
-inline constexpr Metric kRelayRate{"natt_relay_bits_per_second", Kind::kGauge, "Relayed over UDP, mean of a minute."};
+inline constexpr Metric kRelaySessions{"natt_relay_sessions", Kind::kGauge, "Relayed sessions, over UDP and TCP."};
+inline constexpr Metric kRelayRate{"natt_relay_bits_per_second", Kind::kGauge, "Relayed, mean of a minute."};
 inline constexpr Metric kRelayPackets{"natt_relay_packets_total",
                                       Kind::kCounter,
                                       "Relay datagrams: forwarded, or by the reason of their refusal.",
                                       {"verdict"}};
 inline constexpr Metric kRelayBytes{"natt_relay_bytes_total", Kind::kCounter,
-                                    "Octets of tunnels forwarded over UDP, relay headers not counted."};
+                                    "Octets of tunnels forwarded over UDP and TCP, relay headers not counted."};
 inline constexpr Metric kRelayEvents{
     "natt_relay_events_total", Kind::kCounter, "What happened to relayed sessions and their ends.", {"event"}};
+inline constexpr Metric kRelayJoins{"natt_relay_joins_total",
+                                    Kind::kCounter,
+                                    "Relaying over TCP: tokens, legs that joined, and connections that did not, by "
+                                    "reason.",
+                                    {"result"}};
 
 inline constexpr Metric kTunnelConnections{"natt_tunnel_connections", Kind::kGauge,
-                                           "QUIC connections of tunnels, handshakes included."};
+                                           "Connections of tunnels, handshakes included."};
 inline constexpr Metric kTunnelStreams{"natt_tunnel_streams", Kind::kGauge, "Streams that are open in tunnels."};
 inline constexpr Metric kTunnelSessions{"natt_tunnel_sessions", Kind::kGauge,
                                         "Sessions that signaling set up, their tunnel running or still to come."};
@@ -131,7 +136,8 @@ inline constexpr Metric kTunnelDrops{"natt_tunnel_packets_dropped_total",
                                      {"reason"}};
 inline constexpr Metric kTunnelEvents{"natt_tunnel_events_total",
                                       Kind::kCounter,
-                                      "Tunnel handshakes that failed, and packets held until their handshake began.",
+                                      "Tunnel handshakes that failed, packets held until their handshake began, and "
+                                      "connections over TCP for which there was no room.",
                                       {"event"}};
 
 inline constexpr Metric kPunchEvents{
@@ -181,6 +187,7 @@ inline constexpr std::array kCatalogue = {&kBuildInfo,         &kStartTime,
                                           &kTunnelEvents,      &kPunchEvents,
                                           &kPunchDrops,        &kUdpDatagrams,
                                           &kUdpBytes,          &kUdpErrors,
-                                          &kMetricsRequests,   &kMetricsLastPage};
+                                          &kMetricsRequests,   &kMetricsLastPage,
+                                         &kRelayJoins};
 
 }  // namespace natt::metrics

@@ -168,7 +168,8 @@ void LoopbackSite::open_gateway() {
   // SPA frames of a gateway carry no port, so any will do.
   tunnel::uv::GatewayOptions options{.listen = {kLoopback, gateway_port_}, .credentials = credentials(own),
                                      .spa_keys = {}, .psk = psk_, .roster = make_roster(),
-                                     .persist_retry = std::chrono::milliseconds(50)};
+                                     .persist_retry = std::chrono::milliseconds(50),
+                                     .protocol = options_.protocol, .gate = options_.gate};
   options.spa_keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
   if (own.older) options.spa_keys.push_back({0, spa::KeyPair::from_secret(own.older->secret())});
   auto made = tunnel::uv::Gateway::open(loop.get(), std::move(options), policy, random, *this);
@@ -183,6 +184,7 @@ void LoopbackSite::open_client() {
                                         .spa_key = {1, spa::KeyPair::from_secret(own.key->secret())},
                                         .psk = psk_,
                                         .roster = make_roster(),
+                                        .protocol = options_.protocol,
                                         .relay_after = options_.relay_after,
                                         .race_timeout = options_.race_timeout};
   if (options_.direct) options.gateway_addresses["gw1"] = {{kLoopback, gateway_port_}};
@@ -199,6 +201,23 @@ Result<void> LoopbackSite::renew_gateway() {
   std::vector<uv::SpaOwnKey> keys;
   keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
   return gateway->update_keys(uv::now(), credentials(own), std::move(keys));
+}
+
+Credentials LoopbackSite::client_credentials(const std::string& name) {
+  return credentials(device(Role::kClient, name));
+}
+
+std::unique_ptr<spa::Knocker> LoopbackSite::make_knocker(const std::string& name, Role role,
+                                                         const std::string& verifier) {
+  const Device& own = device(Role::kClient, name);
+  const Device& theirs = device(role, verifier);
+  const auto pair = spa::PairKey::derive(*own.key, theirs.key->public_key(), spa::DeviceId::of(own.identity),
+                                         spa::DeviceId::of(theirs.identity), psk_);
+  REQUIRE(pair);
+  return std::make_unique<spa::Knocker>(
+      spa::KnockerOptions{.device = own.identity, .verifier = theirs.identity, .mask = masks_.at(theirs.identity),
+                          .key_generation = 1},
+      *pair, random);
 }
 
 std::optional<ConnectionType> LoopbackSite::connection_type() const {

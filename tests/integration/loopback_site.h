@@ -11,6 +11,7 @@
 #include <string>
 
 #include <natt/authority.h>
+#include <natt/spa/knocker.h>
 #include <natt/tunnel/uv/gateway.h>
 #include <natt/tunnel/uv/site_client.h>
 #include <natt/uv/broker.h>
@@ -105,6 +106,9 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
     Duration race_timeout = std::chrono::seconds(20);
     // A second SPA pair, before the one of all devices.
     bool gateway_has_older_key = false;
+    tunnel::TunnelProtocol protocol = tunnel::TunnelProtocol::kQuic;
+    // The gateway's. Outlives the site.
+    spa::KernelGate* gate = nullptr;
   };
 
   explicit LoopbackSite(Options options);
@@ -124,6 +128,11 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   // The same without the device.
   void revoke(Role role, const std::string& name);
   [[nodiscard]] std::optional<ConnectionType> connection_type() const;
+  // What a client that the test drives itself has.
+  [[nodiscard]] Credentials client_credentials(const std::string& name);
+  // Of a client, for a broker's or gateway's TCP port.
+  [[nodiscard]] std::unique_ptr<spa::Knocker> make_knocker(const std::string& name, Role role,
+                                                           const std::string& verifier);
 
   UvLoop loop;
   SystemRandom random;

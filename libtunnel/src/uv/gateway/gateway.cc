@@ -30,7 +30,8 @@ Result<void> Gateway::update_keys(Instant now, const Credentials& credentials,
   if (auto set = impl_->gate_->set_keys(GatewayMaterial::copy_pairs(prepared->keys)); !set) return set;
   // Nothing fails from here on: the old keys and the new ones never serve together.
   impl_->material_->exchange(*prepared);
-  impl_->server_->set_tls(impl_->material_->tls());
+  impl_->quic_->set_tls(impl_->material_->quic_context());
+  if (impl_->tls_) impl_->tls_->server().set_tls(impl_->material_->tls_context());
   impl_->signaling_->handle_new_material(impl_->material_->older(), std::move(prepared->signaling));
   impl_->timer_.arm(now);
   return {};
@@ -72,7 +73,13 @@ const std::optional<RosterRejection>& Gateway::roster_rejection() const {
   return impl_->signaling_->store().last_rejection();
 }
 std::vector<SiteSignaling::BrokerState> Gateway::brokers() const { return impl_->signaling_->states(); }
-ServerStats Gateway::tunnel_stats() const { return impl_->server_->stats(); }
+ServerStats Gateway::tunnel_stats() const { return impl_->quic_->stats(); }
+std::optional<GatewayDoorState> Gateway::door() const {
+  return impl_->tls_ ? std::optional(impl_->tls_->door()) : std::nullopt;
+}
+std::optional<TlsServerStats> Gateway::tls_stats() const {
+  return impl_->tls_ ? std::optional(impl_->tls_->server().stats()) : std::nullopt;
+}
 const PunchAgent::Stats& Gateway::punch_stats() const { return impl_->driver_->endpoint().punch_stats(); }
 const natt::uv::UdpSocket::Stats& Gateway::udp_stats() const { return impl_->driver_->socket_stats(); }
 std::chrono::milliseconds Gateway::clock_offset() const { return impl_->signaling_->clock_offset(); }
@@ -88,8 +95,7 @@ std::size_t Gateway::stream_count() const { return impl_->streams_->size(); }
 
 ConnectionCounts Gateway::connection_counts() const {
   ConnectionCounts counts{};
-  const Endpoint& endpoint = impl_->driver_->endpoint();
-  for (const auto& [id, tunnel] : impl_->tunnels_) ++counts[static_cast<std::size_t>(endpoint.type_of(tunnel.path))];
+  for (const auto& [id, tunnel] : impl_->tunnels_) ++counts[static_cast<std::size_t>(impl_->type_of(tunnel))];
   return counts;
 }
 

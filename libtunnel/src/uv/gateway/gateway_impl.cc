@@ -9,6 +9,14 @@
 namespace natt::tunnel::uv {
 
 
+namespace {
+
+TunnelProtocol protocol_of(ConnectionId id) {
+  return (id.value & kTlsConnection) != 0 ? TunnelProtocol::kTls : TunnelProtocol::kQuic;
+}
+
+}  // namespace
+
 using natt::uv::EndpointDriver;
 using natt::uv::SiteSignaling;
 using natt::uv::Timer;
@@ -16,7 +24,7 @@ using natt::uv::wall_now;
 
 Result<void> Gateway::Impl::open() {
   boot_id_ = random_.next_u64();
-  auto material = GatewayMaterial::make(options_.credentials, std::move(options_.spa_keys));
+  auto material = GatewayMaterial::make(options_.credentials, std::move(options_.spa_keys), options_.protocol);
   if (!material) return tl::unexpected(material.error());
   material_ = std::move(*material);
   auto driver = EndpointDriver::open(loop_,
@@ -32,7 +40,9 @@ Result<void> Gateway::Impl::open() {
   driver_ = std::move(*driver);
   sessions_ = std::make_unique<GatewaySessions>(material_->credentials(), policy_, *driver_, random_, options_.log);
   if (auto opened = open_signaling(); !opened) return opened;
-  if (auto opened = open_tunnel(); !opened) return opened;
+  if (auto opened = open_verifier(); !opened) return opened;
+  if (auto opened = open_servers(); !opened) return opened;
+  if (auto opened = open_streams(); !opened) return opened;
   brief_kernel_gate();
   signaling_->start(natt::uv::now());
   flush(natt::uv::now());
@@ -61,7 +71,7 @@ Result<void> Gateway::Impl::open_signaling() {
   return {};
 }
 
-Result<void> Gateway::Impl::open_tunnel() {
+Result<void> Gateway::Impl::open_verifier() {
   InitialVerifier::Options gate{.gateway = options_.credentials.identity(), .keys = material_->pairs(),
                                 .psk = options_.psk,
                                 .replay_journal = options_.replay_journal,
@@ -75,10 +85,27 @@ Result<void> Gateway::Impl::open_tunnel() {
   if (!verifier) return tl::unexpected(verifier.error());
   gate_ = std::move(*verifier);
   gate_->handle_timeout(natt::uv::now(), wall_now());
-  auto server = Server::make(material_->tls(), *gate_, gate_->connection_ids(), random_,
-                             {.transport = {.log = options_.log}});
-  if (!server) return tl::unexpected(server.error());
-  server_ = std::move(*server);
+  return {};
+}
+
+Result<void> Gateway::Impl::open_servers() {
+  auto quic = Server::make(material_->quic_context(), *gate_, gate_->connection_ids(), random_,
+                           {.transport = {.log = options_.log}});
+  if (!quic) return tl::unexpected(quic.error());
+  quic_ = std::move(*quic);
+  if (options_.protocol == TunnelProtocol::kTls) {
+    const SocketAddress listen{options_.listen.ip, driver_->local_address().port};
+    auto tls = GatewayTls::open(loop_, {.listen = listen, .gate = options_.gate, .log = options_.log},
+                                material_->tls_context(), gate_->verifiers(), policy_, random_, *this);
+    if (!tls) return tl::unexpected(tls.error());
+    tls_ = std::move(*tls);
+    sessions_->set_relay_legs(tls_->legs());
+  }
+  server_ = std::make_unique<GatewayTunnels>(*quic_, tls_ ? &tls_->server() : nullptr);
+  return {};
+}
+
+Result<void> Gateway::Impl::open_streams() {
   pump_ = std::make_unique<PacketPump>(*driver_);
   absence_ = std::make_unique<AbsenceProbe>(*server_);
   streams_ = std::make_unique<GatewayStreams>(loop_, *server_, policy_, options_.log,
@@ -96,8 +123,8 @@ void Gateway::Impl::brief_kernel_gate() {
 }
 
 void Gateway::Impl::on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
-  if (!server_) return;
-  server_->handle_packet(now, path, ecn, packet);
+  if (!quic_) return;
+  quic_->handle_packet(now, path, ecn, packet);
   driver_->endpoint().note_received(now, path);
 }
 
@@ -110,12 +137,14 @@ void Gateway::Impl::on_knock(Instant now, const SocketAddress& from, ByteView da
 void Gateway::Impl::on_streams_progress(Instant now) {
   again_ = true;
   if (flushing_) return;
-  static_cast<void>(pump_->pump(now, *server_));
+  static_cast<void>(pump_->pump(now, *quic_));
+  if (tls_) static_cast<void>(tls_->connections().flush(now));
   timer_.arm(now);
 }
 
 void Gateway::Impl::on_timer(Instant now) {
   server_->handle_timeout(now);
+  if (tls_) tls_->connections().handle_timeout(now);
   gate_->handle_timeout(now, wall_now());
   if (options_.gate != nullptr) options_.gate->flush();
   if (const std::string retired = gate_->take_retired_lines(); !retired.empty()) listener_.on_keys_retired(retired);
@@ -135,7 +164,8 @@ void Gateway::Impl::flush(Instant now) {
     again_ = false;
     while (auto event = server_->poll_event()) handle_server_event(now, *event);
     streams_->handle_datagrams(now);
-    static_cast<void>(pump_->pump(now, *server_));
+    static_cast<void>(pump_->pump(now, *quic_));
+    if (tls_ && tls_->connections().flush(now)) again_ = true;
   } while (again_);
   flushing_ = false;
   streams_->collect();
@@ -162,28 +192,43 @@ void Gateway::Impl::on_connected(Instant now, const ClientConnected& connected) 
                                          admitted.error().message + "\"");
     return server_->close(now, connected.connection, "revoked");
   }
+  const auto route = tls_ ? tls_->connections().route(connected.connection) : std::nullopt;
+  if (route && route->session && !sessions_->contains(*route->session)) {
+    return server_->close(now, connected.connection, "the session has ended");
+  }
   Tunnel& tunnel = tunnels_[connected.connection];
-  tunnel = {.client = connected.identity, .path = connected.path, .session = std::nullopt, .since = now};
-  driver_->endpoint().use_path(now, tunnel.path);
+  tunnel = {.client = connected.identity, .path = connected.path, .tls = route, .session = std::nullopt, .since = now};
+  if (tunnel.path) driver_->endpoint().use_path(now, tunnel.path);
   bind_session(now, tunnel);
-  const auto remote = driver_->endpoint().remote_address(tunnel.path);
-  options_.log(LogLevel::kInfo, "natt.tunnel.open client=" + tunnel.client.uri() + " type=\"" +
-                                    std::string(to_string(driver_->endpoint().type_of(tunnel.path))) + "\" remote=" +
+  const auto remote = remote_of(tunnel);
+  options_.log(LogLevel::kInfo, "natt.tunnel.open client=" + tunnel.client.uri() + " protocol=" +
+                                    std::string(to_string(protocol_of(connected.connection))) + " type=\"" +
+                                    std::string(to_string(type_of(tunnel))) + "\" remote=" +
                                     (remote ? remote->to_string() : "gone"));
+}
+
+ConnectionType Gateway::Impl::type_of(const Tunnel& tunnel) const {
+  if (!tunnel.tls) return driver_->endpoint().type_of(tunnel.path);
+  return tunnel.tls->session ? ConnectionType::kRelay : ConnectionType::kDirect;
+}
+
+std::optional<SocketAddress> Gateway::Impl::remote_of(const Tunnel& tunnel) const {
+  return tunnel.tls ? tunnel.tls->remote : driver_->endpoint().remote_address(tunnel.path);
 }
 
 void Gateway::Impl::bind_session(Instant now, Tunnel& tunnel) {
   if (tunnel.session) return;
-  tunnel.session = driver_->endpoint().session_of(tunnel.path);
+  tunnel.session = tunnel.tls ? tunnel.tls->session : driver_->endpoint().session_of(tunnel.path);
   if (!tunnel.session) return;
   sessions_->note_tunnel(*tunnel.session);
+  if (!tunnel.path) return;
   // Pinned already; again, so that the checks of the session learn that the path is in use.
   driver_->endpoint().release_path(now, tunnel.path);
   driver_->endpoint().use_path(now, tunnel.path);
 }
 
 void Gateway::Impl::release(Instant now, Tunnel& tunnel) {
-  driver_->endpoint().release_path(now, tunnel.path);
+  if (tunnel.path) driver_->endpoint().release_path(now, tunnel.path);
   if (tunnel.session) sessions_->release_tunnel(now, *tunnel.session);
   tunnel.session.reset();
 }
@@ -193,7 +238,8 @@ void Gateway::Impl::on_disconnected(Instant now, const ClientDisconnected& gone)
   const auto found = tunnels_.find(gone.connection);
   if (found == tunnels_.end()) return;
   options_.log(LogLevel::kInfo,
-               "natt.tunnel.closed client=" + gone.identity.uri() + " reason=\"" + gone.error.message + "\"");
+               "natt.tunnel.closed client=" + gone.identity.uri() + " protocol=" +
+                   std::string(to_string(protocol_of(gone.connection))) + " reason=\"" + gone.error.message + "\"");
   Tunnel tunnel = std::move(found->second);
   tunnels_.erase(found);
   absence_->forget(gone.connection);
@@ -266,8 +312,9 @@ void Gateway::Impl::end_dead_tunnel(Instant now, ConnectionId id) {
 }
 
 std::optional<Instant> Gateway::Impl::next_deadline() const {
-  return earlier(earlier(server_->next_deadline(), absence_->next_deadline()),
-                 earlier(gate_->next_deadline(), sessions_->next_deadline()));
+  const auto deadline = earlier(earlier(server_->next_deadline(), absence_->next_deadline()),
+                                earlier(gate_->next_deadline(), sessions_->next_deadline()));
+  return tls_ ? earlier(deadline, tls_->connections().next_deadline()) : deadline;
 }
 
 void Gateway::Impl::send_registration(Instant now, BrokerIndex broker) {
@@ -299,11 +346,13 @@ void Gateway::Impl::end_client(Instant now, const Identity& client, std::string_
 
 GatewayConnection Gateway::Impl::describe(ConnectionId id) const {
   const Tunnel& tunnel = tunnels_.at(id);
-  const Endpoint& endpoint = driver_->endpoint();
+  ConnectionStats stats = server_->stats(id).value_or(ConnectionStats{});
+  if (tunnel.tls) stats.smoothed_rtt_us = tls_->connections().smoothed_rtt_us(id);
   return {.client = tunnel.client,
-          .type = endpoint.type_of(tunnel.path),
-          .remote = endpoint.remote_address(tunnel.path),
-          .stats = server_->stats(id).value_or(ConnectionStats{}),
+          .type = type_of(tunnel),
+          .protocol = protocol_of(id),
+          .remote = remote_of(tunnel),
+          .stats = stats,
           .since = tunnel.since};
 }
 

@@ -15,6 +15,8 @@
 #include "src/uv/gateway/gateway_material.h"
 #include "src/uv/gateway/gateway_sessions.h"
 #include "src/uv/gateway/gateway_streams.h"
+#include "src/uv/gateway/gateway_tls.h"
+#include "src/uv/gateway/gateway_tunnels.h"
 #include "src/uv/gateway/initial_verifier.h"
 
 namespace natt::tunnel::uv {
@@ -22,6 +24,7 @@ namespace natt::tunnel::uv {
 class Gateway::Impl final : public natt::uv::EndpointDriver::Listener,
                             public natt::uv::SiteSignaling::Listener,
                             public GatewayStreams::Owner,
+                            public TlsConnections::Owner,
                             public natt::uv::Timer::Listener {
  public:
   Impl(uv_loop_s& loop, GatewayOptions options, const GatewayPolicy& policy, Random& random,
@@ -46,14 +49,17 @@ class Gateway::Impl final : public natt::uv::EndpointDriver::Listener,
   void on_roster(Instant now, const RosterChange& change) override;
   bool persist_roster(const SignedRoster& documents) override { return listener_.persist_roster(documents); }
   void on_streams_progress(Instant now) override;
+  void on_tls_progress(Instant now) override { flush(now); }
   void on_timer(Instant now) override;
 
   struct Tunnel {
     Identity client;
-    PathId path;
+    PathId path;                   // none over TLS
+    std::optional<TlsRoute> tls;
     std::optional<SessionId> session;
     Instant since{};
   };
+  [[nodiscard]] ConnectionType type_of(const Tunnel& tunnel) const;
 
   uv_loop_s& loop_;
   GatewayOptions options_;
@@ -66,22 +72,27 @@ class Gateway::Impl final : public natt::uv::EndpointDriver::Listener,
   std::unique_ptr<GatewayMaterial> material_;
   std::unique_ptr<natt::uv::EndpointDriver> driver_;
   std::unique_ptr<InitialVerifier> gate_;
-  std::unique_ptr<Server> server_;
+  std::unique_ptr<GatewaySessions> sessions_;
+  std::unique_ptr<natt::uv::SiteSignaling> signaling_;
+  std::unique_ptr<Server> quic_;
+  std::unique_ptr<GatewayTls> tls_;  // null in a QUIC site
+  std::unique_ptr<GatewayTunnels> server_;
   std::unique_ptr<PacketPump> pump_;
   std::unique_ptr<AbsenceProbe> absence_;
-  std::unique_ptr<GatewaySessions> sessions_;
   std::unique_ptr<GatewayStreams> streams_;
-  std::unique_ptr<natt::uv::SiteSignaling> signaling_;
   std::map<ConnectionId, Tunnel> tunnels_;
 
  private:
-  [[nodiscard]] Result<void> open_tunnel();
+  [[nodiscard]] Result<void> open_verifier();
+  [[nodiscard]] Result<void> open_servers();
+  [[nodiscard]] Result<void> open_streams();
   [[nodiscard]] Result<void> open_signaling();
   void brief_kernel_gate();
   void handle_server_event(Instant now, const ServerEvent& event);
   void on_connected(Instant now, const ClientConnected& connected);
   void on_disconnected(Instant now, const ClientDisconnected& gone);
   void on_path_changed(Instant now, const PathChanged& changed);
+  [[nodiscard]] std::optional<SocketAddress> remote_of(const Tunnel& tunnel) const;
   void bind_session(Instant now, Tunnel& tunnel);
   void release(Instant now, Tunnel& tunnel);
   void send_registration(Instant now, BrokerIndex broker);

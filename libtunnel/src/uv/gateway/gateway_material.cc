@@ -12,11 +12,20 @@ namespace {
 
 using natt::uv::SpaOwnKey;
 
-Result<std::unique_ptr<TlsContext>> make_tls(const Credentials& credentials, const GatewayMaterial::Keys& keys) {
+Result<GatewayMaterial::Contexts> make_contexts(const Credentials& credentials, const GatewayMaterial::Keys& keys,
+                                                TunnelProtocol protocol) {
   if (keys.empty() || keys.size() > spa::Verifier::kMaxOwnKeys) {
     return fail(natt::Errc::kMalformed, "the gateway has to have one or two SPA keys");
   }
-  return TlsContext::make(credentials, TlsDirection::kServer, "h3");
+  GatewayMaterial::Contexts contexts;
+  auto quic = TlsContext::make(credentials, TlsDirection::kServer, "h3");
+  if (!quic) return tl::unexpected(quic.error());
+  contexts.quic = std::move(*quic);
+  if (protocol == TunnelProtocol::kQuic) return contexts;
+  auto tls = TlsContext::make(credentials, TlsDirection::kServer, "h2");
+  if (!tls) return tl::unexpected(tls.error());
+  contexts.tls = std::move(*tls);
+  return contexts;
 }
 
 std::optional<SpaOwnKey> older_of(GatewayMaterial::Keys& keys) {
@@ -25,31 +34,33 @@ std::optional<SpaOwnKey> older_of(GatewayMaterial::Keys& keys) {
 
 }  // namespace
 
-Result<std::unique_ptr<GatewayMaterial>> GatewayMaterial::make(const Credentials& credentials, Keys keys) {
-  auto tls = make_tls(credentials, keys);
-  if (!tls) return tl::unexpected(tls.error());
-  return std::unique_ptr<GatewayMaterial>(new GatewayMaterial(credentials, std::move(*tls), std::move(keys)));
+Result<std::unique_ptr<GatewayMaterial>> GatewayMaterial::make(const Credentials& credentials, Keys keys,
+                                                               TunnelProtocol protocol) {
+  auto contexts = make_contexts(credentials, keys, protocol);
+  if (!contexts) return tl::unexpected(contexts.error());
+  return std::unique_ptr<GatewayMaterial>(
+      new GatewayMaterial(credentials, std::move(*contexts), std::move(keys), protocol));
 }
 
-GatewayMaterial::GatewayMaterial(const Credentials& credentials, std::unique_ptr<TlsContext> tls, Keys keys)
-    : credentials_(credentials), newest_(std::move(keys.front())), older_(older_of(keys)) {
-  tls_.push_back(std::move(tls));
+GatewayMaterial::GatewayMaterial(const Credentials& credentials, Contexts contexts, Keys keys, TunnelProtocol protocol)
+    : protocol_(protocol), credentials_(credentials), newest_(std::move(keys.front())), older_(older_of(keys)) {
+  contexts_.push_back(std::move(contexts));
 }
 
 Result<GatewayMaterial::Prepared> GatewayMaterial::prepare(const Credentials& credentials, Keys keys) const {
   if (credentials.identity() != credentials_.identity()) {
     return fail(natt::Errc::kWrongIdentity, "the certificate is for " + credentials.identity().uri() + " now");
   }
-  auto tls = make_tls(credentials, keys);
-  if (!tls) return tl::unexpected(tls.error());
-  if (auto configured = Server::prepare_tls(**tls); !configured) return tl::unexpected(configured.error());
+  auto contexts = make_contexts(credentials, keys, protocol_);
+  if (!contexts) return tl::unexpected(contexts.error());
+  if (auto configured = Server::prepare_tls(*contexts->quic); !configured) return tl::unexpected(configured.error());
   auto signaling = TlsContext::make(credentials, TlsDirection::kClient, "");
   if (!signaling) return tl::unexpected(signaling.error());
-  return Prepared{credentials, std::move(keys), std::move(*tls), std::move(*signaling)};
+  return Prepared{credentials, std::move(keys), std::move(*contexts), std::move(*signaling)};
 }
 
 void GatewayMaterial::exchange(Prepared& prepared) {
-  tls_.push_back(std::move(prepared.tls));
+  contexts_.push_back(std::move(prepared.contexts));
   credentials_ = std::move(prepared.credentials);
   newest_ = std::move(prepared.keys.front());
   older_ = older_of(prepared.keys);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What a gateway proves itself with: certificate, SPA pairs, and the TLS context of its
+// What a gateway proves itself with: certificate, SPA pairs, and the TLS contexts of its
 // tunnels. They are replaced in two steps while it serves: prepare() does all that may fail
 // and changes nothing, exchange() cannot fail. What others borrowed stays where it is, and
 // connections keep the context that they were made from. Resource type.
@@ -12,6 +12,7 @@
 
 #include <natt/credentials.h>
 #include <natt/tls_context.h>
+#include <natt/tunnel/tunnel_protocol.h>
 #include <natt/uv/site_signaling.h>
 
 namespace natt::tunnel::uv {
@@ -19,16 +20,21 @@ namespace natt::tunnel::uv {
 class GatewayMaterial {
  public:
   using Keys = std::vector<natt::uv::SpaOwnKey>;
+  struct Contexts {
+    std::unique_ptr<TlsContext> quic;
+    std::unique_ptr<TlsContext> tls;  // null in a QUIC site
+  };
 
   // `keys` newest first, one or two. kMalformed for others, and whatever is wrong with the certificate.
-  [[nodiscard]] static Result<std::unique_ptr<GatewayMaterial>> make(const Credentials& credentials, Keys keys);
+  [[nodiscard]] static Result<std::unique_ptr<GatewayMaterial>> make(const Credentials& credentials, Keys keys,
+                                                                     TunnelProtocol protocol);
   GatewayMaterial(const GatewayMaterial&) = delete;
   GatewayMaterial& operator=(const GatewayMaterial&) = delete;
 
   struct Prepared {
     Credentials credentials;
     Keys keys;  // one or two
-    std::unique_ptr<TlsContext> tls;        // of tunnels, configured for Server::set_tls()
+    Contexts contexts;                      // of tunnels, the one of QUIC configured for Server::set_tls()
     std::unique_ptr<TlsContext> signaling;  // for SiteSignaling::handle_new_material()
   };
   // kWrongIdentity for a certificate of another device, and the errors of make().
@@ -43,16 +49,19 @@ class GatewayMaterial {
   // Copies, newest first.
   [[nodiscard]] std::vector<spa::KeyPair> pairs() const;
   [[nodiscard]] static std::vector<spa::KeyPair> copy_pairs(const Keys& keys);
-  // Another one after exchange(); the former stays valid.
-  [[nodiscard]] TlsContext& tls() { return *tls_.back(); }
+  // Others after exchange(); the former stay valid.
+  [[nodiscard]] TlsContext& quic_context() { return *contexts_.back().quic; }
+  // Of a TLS site.
+  [[nodiscard]] const TlsContext& tls_context() const { return *contexts_.back().tls; }
 
  private:
-  GatewayMaterial(const Credentials& credentials, std::unique_ptr<TlsContext> tls, Keys keys);
+  GatewayMaterial(const Credentials& credentials, Contexts contexts, Keys keys, TunnelProtocol protocol);
 
+  TunnelProtocol protocol_;
   Credentials credentials_;
   natt::uv::SpaOwnKey newest_;  // borrowed by others
   std::optional<natt::uv::SpaOwnKey> older_;
-  std::vector<std::unique_ptr<TlsContext>> tls_;  // the last is in force
+  std::vector<Contexts> contexts_;  // the last are in force
 };
 
 }  // namespace natt::tunnel::uv

@@ -73,13 +73,21 @@ void GatewaySessions::handle_candidates(Instant now, const CandidateBatch& batch
 
 void GatewaySessions::handle_relay_grant(Instant now, const RelayGrantMessage& message) {
   const auto found = sessions_.find(message.session);
-  if (found == sessions_.end() || message.transport != RelayTransport::kUdp) return;
+  if (found == sessions_.end()) return;
+  if (message.transport == RelayTransport::kTcp) return join_relay(now, found->second, message);
   if (!signaling_->may_relay(found->second.broker, message.relay)) {
     return log_(LogLevel::kWarning, "natt.relay.refused relay=" + message.relay.to_string() +
                                         " reason=\"not an address of the broker\"");
   }
   driver_.endpoint().add_relay(now, signaling_->wall_now(), message.session, message.relay, message.grant);
   driver_.flush(now);
+}
+
+void GatewaySessions::join_relay(Instant now, const Session& session, const RelayGrantMessage& message) {
+  if (legs_ == nullptr) return;
+  legs_->join(now, session.client, message, [&](natt::uv::RelayJoin::Listener& listener) {
+    return signaling_->join_relay(now, session.broker, message, listener);
+  });
 }
 
 void GatewaySessions::handle_session_end(Instant now, const SessionEnd& message) {
@@ -136,6 +144,7 @@ void GatewaySessions::end(Instant now, const SessionId& id, SessionEndReason rea
   if (found == sessions_.end()) return;
   static_cast<void>(signaling_->send(now, found->second.broker, SessionEnd{.session = id, .reason = reason}));
   sessions_.erase(found);
+  if (legs_ != nullptr) legs_->cancel(id);
   driver_.endpoint().close_session(signaling_->wall_now(), id);
   driver_.flush(now);
 }

@@ -12,6 +12,8 @@
 #include <natt/tunnel/uv/gateway_policy.h>
 #include <natt/uv/site_signaling.h>
 
+#include "src/uv/gateway/relay_legs.h"
+
 namespace natt::tunnel::uv {
 
 class GatewaySessions {
@@ -29,6 +31,8 @@ class GatewaySessions {
 
   // Once signaling exists; it outlives this.
   void set_signaling(natt::uv::SiteSignaling& signaling) { signaling_ = &signaling; }
+  // In a TLS site, the same. Without, relaying over TCP is not taken up.
+  void set_relay_legs(RelayLegs& legs) { legs_ = &legs; }
 
   void handle_offer(Instant now, BrokerIndex broker, const ForwardedOffer& offer);
   void handle_candidates(Instant now, const CandidateBatch& batch);
@@ -49,6 +53,7 @@ class GatewaySessions {
   void handle_timeout(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   [[nodiscard]] std::size_t size() const { return sessions_.size(); }
+  [[nodiscard]] bool contains(const SessionId& session) const { return sessions_.contains(session); }
   // What clients of all sessions make their checks under.
   [[nodiscard]] const StunTransactionKey& transaction_key() const { return transaction_key_; }
 
@@ -63,6 +68,7 @@ class GatewaySessions {
 
   [[nodiscard]] std::optional<RefusalReason> admit(Instant now, BrokerIndex broker, const VerifiedOffer& offer,
                                                    std::vector<IpAddress> vouched, SessionAnswer& answer);
+  void join_relay(Instant now, const Session& session, const RelayGrantMessage& message);
   void answer_offer(Instant now, BrokerIndex broker, const VerifiedOffer& offer, const SessionAnswer& answer);
 
   const Credentials& credentials_;
@@ -71,6 +77,7 @@ class GatewaySessions {
   Random& random_;
   LogSink log_;
   natt::uv::SiteSignaling* signaling_ = nullptr;
+  RelayLegs* legs_ = nullptr;
   OfferVerifier verifier_;
   StunTransactionKey transaction_key_;
   std::unordered_map<SessionId, Session> sessions_;

@@ -78,7 +78,9 @@ InitialVerifier::InitialVerifier(Options options, spa::VerifierOptions verifier,
       guard_(std::move(guard)),
       verifier_(std::move(verifier), random),
       loader_({.self = gateway_, .clients_only = true, .retired = std::move(options.retired), .log = log}, verifier_),
-      own_keys_(gateway_, options.keys, verifier_, loader_, log) {}
+      own_keys_(gateway_, options.keys, verifier_, loader_, log) {
+  verifiers_.add(verifier_);
+}
 
 void InitialVerifier::handle_timeout(Instant now, WallTime wall_now) {
   const bool is_due = verifier_.next_deadline() <= now;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The gateway's door: an Initial is admitted when its token is an SPA frame of a client
-// that the roster lists. Also says which packets may make a new path. Resource type;
-// endpoint and roster outlive it.
+// The gateway's verifier, and its door for UDP: an Initial is admitted when its token is an
+// SPA frame of a client that the roster lists. The TCP door asks the same one. Also says
+// which packets may make a new path. Resource type; endpoint and roster outlive it.
 
 #include <natt/endpoint.h>
 #include <natt/own_keys.h>
@@ -12,6 +12,7 @@
 #include <natt/spa/connection_id.h>
 #include <natt/spa/kernel_gate.h>
 #include <natt/spa/verifier.h>
+#include <natt/spa/verifier_group.h>
 #include <natt/tunnel/initial_gate.h>
 #include <natt/tunnel/uv/gateway_policy.h>
 #include <natt/uv/replay_guard.h>
@@ -62,6 +63,9 @@ class InitialVerifier final : public InitialGate {
   [[nodiscard]] std::string take_retired_lines() { return loader_.take_retired_lines(); }
   [[nodiscard]] const RetiredKeys& retired_keys() const { return loader_.retired(); }
   [[nodiscard]] const spa::ConnectionIdKey& connection_ids() const { return connection_ids_; }
+  // The one verifier, for frames that come over TCP: what was accepted on one carrier is a replay on all. Lives as long
+  // as this.
+  [[nodiscard]] const spa::VerifierGroup& verifiers() const { return verifiers_; }
   [[nodiscard]] spa::VerifierStats stats() const { return verifier_.stats(); }
   [[nodiscard]] std::optional<spa::ReplayStatus> replay_status() const { return guard_->status(); }
 
@@ -78,6 +82,7 @@ class InitialVerifier final : public InitialGate {
   spa::ConnectionIdKey connection_ids_;
   std::unique_ptr<natt::uv::ReplayGuard> guard_;
   spa::Verifier verifier_;
+  spa::VerifierGroup verifiers_;
   RosterLoader loader_;
   OwnKeys own_keys_;
 };

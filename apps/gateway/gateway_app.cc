@@ -264,7 +264,8 @@ void GatewayApp::add_counters(control::Health& health) const {
   control::SpaCounters& spa =
       health.spa.emplace_back(control::counters_of(config_.site.name, gateway_->spa_stats()));
   if (const auto replay = gateway_->replay_status()) spa.replay = control::counters_of(*replay, natt::uv::now());
-  add_tunnel_counters(health, gateway_->tunnel_stats(), gateway_->tls_stats());
+  add_tunnel_counters(health, gateway_->tunnel_stats());
+  if (const auto tls = gateway_->tls_stats()) add_tls_counters(health, *tls);
   health.gauges.emplace_back("tunnelStreams", gateway_->stream_count());
   health.gauges.emplace_back("tunnelSessions", gateway_->session_count());
   program::add_punch_counters(health, gateway_->punch_stats());

@@ -1,12 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/gateway/tunnel_counters.h"
 
+#include <algorithm>
+
 #include "apps/program/library_counters.h"
 
 namespace natt::gateway {
+namespace {
 
-void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& stats,
-                         const std::optional<tunnel::TlsServerStats>& tls) {
+// Of both kinds together.
+void add_connections(control::Health& health, std::uint64_t count) {
+  constexpr std::string_view kName = "tunnelConnections";
+  const auto known = std::find_if(health.gauges.begin(), health.gauges.end(),
+                                  [&](const auto& gauge) { return gauge.first == kName; });
+  if (known == health.gauges.end()) {
+    health.gauges.emplace_back(kName, count);
+  } else {
+    known->second += count;
+  }
+}
+
+}  // namespace
+
+void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& stats) {
   health.add({"tunnelPacketsDropped",
               {{"malformed", stats.malformed},
                {"unknown_id", stats.unknown_id},
@@ -16,12 +32,13 @@ void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& sta
                {"not_admitted", stats.not_admitted},
                {"over_limit", stats.over_limit},
                {"draining", stats.draining}}});
-  const tunnel::TlsServerStats over_tcp = tls.value_or(tunnel::TlsServerStats{});
-  health.add({"tunnelEvents",
-              {{"handshake_failed", stats.handshakes_failed + over_tcp.handshakes_failed},
-               {"packet_held", stats.held},
-               {"tcp_over_limit", over_tcp.over_limit}}});
-  health.gauges.emplace_back("tunnelConnections", stats.connections + over_tcp.connections);
+  health.add({"tunnelEvents", {{"handshake_failed", stats.handshakes_failed}, {"packet_held", stats.held}}});
+  add_connections(health, stats.connections);
+}
+
+void add_tls_counters(control::Health& health, const tunnel::TlsServerStats& stats) {
+  health.add({"tunnelEvents", {{"handshake_failed", stats.handshakes_failed}, {"tcp_over_limit", stats.over_limit}}});
+  add_connections(health, stats.connections);
 }
 
 void add_door(control::Health& health, const tunnel::uv::GatewayDoorState& door) {

@@ -3,17 +3,15 @@
 
 // A gateway's tunnels under their names in `nattctl health` and metrics.
 
-#include <optional>
-
 #include <natt/tunnel/uv/gateway.h>
 
 #include "apps/control/health.h"
 
 namespace natt::gateway {
 
-// `tls` is absent in a QUIC site.
-void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& quic,
-                         const std::optional<tunnel::TlsServerStats>& tls);
+void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& stats);
+// In a TLS site, beside them: what both have is summed.
+void add_tls_counters(control::Health& health, const tunnel::TlsServerStats& stats);
 // The TCP port of a TLS site, as a broker's.
 void add_door(control::Health& health, const tunnel::uv::GatewayDoorState& door);
 

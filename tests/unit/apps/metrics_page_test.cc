@@ -193,6 +193,7 @@ TEST_CASE("metrics: every field of the libraries' counters is surfaced", "[apps]
   CHECK(fields(program::add_grant_counters, AddressGrantsStats{}) * kField == sizeof(AddressGrantsStats));
   CHECK(fields(program::add_punch_counters, PunchAgent::Stats{}) * kField == sizeof(PunchAgent::Stats));
   CHECK(fields(gateway::add_tunnel_counters, tunnel::ServerStats{}) * kField == sizeof(tunnel::ServerStats));
+  CHECK(fields(gateway::add_tls_counters, tunnel::TlsServerStats{}) * kField == sizeof(tunnel::TlsServerStats));
   // Without its trains and the sizes of its buffers.
   CHECK((fields(program::add_udp_counters, natt::uv::UdpSocket::Stats{}) + 4) * kField ==
         sizeof(natt::uv::UdpSocket::Stats));

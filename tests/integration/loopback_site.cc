@@ -185,9 +185,10 @@ void LoopbackSite::open_client() {
                                         .psk = psk_,
                                         .roster = make_roster(),
                                         .protocol = options_.protocol,
+                                        .natt_after = options_.natt_after,
                                         .relay_after = options_.relay_after,
                                         .race_timeout = options_.race_timeout};
-  if (options_.direct) options.gateway_addresses["gw1"] = {{kLoopback, gateway_port_}};
+  if (options_.direct) options.gateway_addresses["gw1"] = {known_address_.value_or(gateway_address())};
   auto made = tunnel::uv::SiteClient::open(loop.get(), std::move(options), random, *this);
   REQUIRE(made);
   client = std::move(*made);
@@ -220,11 +221,31 @@ std::unique_ptr<spa::Knocker> LoopbackSite::make_knocker(const std::string& name
       *pair, random);
 }
 
-std::optional<ConnectionType> LoopbackSite::connection_type() const {
-  for (const auto& connection : client->connections()) {
-    if (connection.connected) return connection.type;
+void LoopbackSite::open_all() {
+  open_broker();
+  open_gateway();
+  REQUIRE(loop.run_until([this] { return broker->sites(uv::wall_now())[0].gateways_online == 1; }));
+  open_client();
+}
+
+std::optional<tunnel::uv::SiteConnection> LoopbackSite::connection() const {
+  for (const auto& each : client->connections()) {
+    if (each.connected) return each;
   }
   return std::nullopt;
+}
+
+std::optional<ConnectionType> LoopbackSite::connection_type() const {
+  const auto up = connection();
+  return up ? std::optional(up->type) : std::nullopt;
+}
+
+SocketAddress LoopbackSite::gateway_address() const { return {kLoopback, gateway_port_}; }
+
+tunnel::uv::StreamRequestId LoopbackSite::open_echo(LocalApplication& application) {
+  const auto id = client->open_stream(uv::now(), "gw1", tunnel::Authority::of(echo->address()));
+  client->attach(uv::now(), id, application.take_other_end());
+  return id;
 }
 
 bool LoopbackSite::connect() {

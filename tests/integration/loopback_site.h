@@ -76,6 +76,7 @@ class LocalApplication final : private uv::TcpConnection::Listener, private uv::
   [[nodiscard]] std::unique_ptr<uv::TcpConnection> take_other_end() { return std::move(accepted_); }
   void write(ByteView bytes) { connection_->write(bytes); }
   void shutdown() { connection_->shutdown(); }
+  void stop_reading() { connection_->pause_reading(); }
 
   std::string received;
   bool eof = false;
@@ -102,6 +103,7 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   struct Options {
     // Whether the client knows where the gateway is.
     bool direct = true;
+    Duration natt_after = std::chrono::milliseconds(300);
     Duration relay_after = std::chrono::milliseconds(200);
     Duration race_timeout = std::chrono::seconds(20);
     // A second SPA pair, before the one of all devices.
@@ -117,6 +119,10 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   void open_broker();
   void open_gateway();
   void open_client();
+  // All three, the gateway known to the broker before the client comes.
+  void open_all();
+  // Instead of the gateway's own address; before open_client().
+  void know_gateway_at(const SocketAddress& address) { known_address_ = address; }
   // Gives the gateway a new certificate and takes its older pair away.
   [[nodiscard]] Result<void> renew_gateway();
   // Until the client has its tunnel.
@@ -128,6 +134,11 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   // The same without the device.
   void revoke(Role role, const std::string& name);
   [[nodiscard]] std::optional<ConnectionType> connection_type() const;
+  // The client's tunnel, when it is up.
+  [[nodiscard]] std::optional<tunnel::uv::SiteConnection> connection() const;
+  [[nodiscard]] SocketAddress gateway_address() const;
+  // A stream to the echo service, joined to the application.
+  tunnel::uv::StreamRequestId open_echo(LocalApplication& application);
   // What a client that the test drives itself has.
   [[nodiscard]] Credentials client_credentials(const std::string& name);
   // Of a client, for a broker's or gateway's TCP port.
@@ -180,6 +191,7 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   spa::SitePsk psk_;
   std::uint16_t broker_port_ = 0;
   std::uint16_t gateway_port_ = 0;
+  std::optional<SocketAddress> known_address_;
   std::uint64_t roster_number_ = 0;
 };
 

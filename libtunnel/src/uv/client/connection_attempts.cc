@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include <natt/errc.h>
-#include <natt/uv/timer.h>
+#include "src/uv/client/quic_carrier.h"
+#include "src/uv/client/tcp_carrier.h"
 
 namespace natt::tunnel::uv {
 namespace {
@@ -14,33 +14,66 @@ constexpr Duration kKeepAlive = std::chrono::seconds(14);
 
 }  // namespace
 
-ConnectionAttempts::ConnectionAttempts(TlsContext& tls, spa::Knocker& knocker, Random& random,
-                                       PeerExpectation gateway, const RosterStore& roster, LogSink log)
-    : tls_(tls), knocker_(&knocker), random_(random), gateway_(std::move(gateway)), roster_(roster), log_(log) {}
+ConnectionAttempts::ConnectionAttempts(const LinkSite& site, spa::Knocker& knocker, PeerExpectation gateway)
+    : site_(site), knocker_(&knocker), gateway_(std::move(gateway)) {}
 
-Result<void> ConnectionAttempts::start(Instant now, WallTime wall, ConnectionType step, PathId path) {
-  const auto same_step = std::count_if(attempts_.begin(), attempts_.end(),
-                                       [&](const Attempt& attempt) { return attempt.step == step; });
-  if (static_cast<std::size_t>(same_step) >= kMaxPerStep) return {};
-  const auto dcid = random_.bytes<16>();
-  const auto scid = random_.bytes<8>();
+bool ConnectionAttempts::has_room(ConnectionType step) const {
+  const auto same_step =
+      std::count_if(attempts_.begin(), attempts_.end(), [&](const Attempt& attempt) { return attempt.step == step; });
+  return static_cast<std::size_t>(same_step) < kMaxPerStep;
+}
+
+Result<void> ConnectionAttempts::start(Instant now, ConnectionType step, PathId path) {
+  if (!has_room(step)) return {};
+  const WallTime wall = site_.signaling.wall_now();
+  const auto dcid = site_.random.bytes<16>();
+  const auto scid = site_.random.bytes<8>();
   const ClientOptions options{.expectation = gateway_,
                               .token = knocker_->make_quic_token(wall, knocker_->next_knock_id(), dcid, scid),
                               .dcid = {dcid.begin(), dcid.end()},
                               .scid = {scid.begin(), scid.end()},
                               .path = path,
-                              .transport = {.keep_alive = kKeepAlive, .log = log_}};
-  auto client = Client::make(now, wall, tls_, random_, options);
+                              .transport = {.keep_alive = kKeepAlive, .log = site_.options.log}};
+  auto client = Client::make(now, wall, site_.quic, site_.random, options);
   if (!client) return tl::unexpected(client.error());
-  attempts_.push_back({step, path, std::move(*client), false});
+  attempts_.push_back({step, std::make_unique<QuicCarrier>(std::move(*client), path, site_.driver, site_.pump), false});
+  return {};
+}
+
+Result<std::unique_ptr<TlsClient>> ConnectionAttempts::make_tls(Instant now) const {
+  return TlsClient::make(
+      now, site_.signaling.wall_now(), *site_.tls,
+      {.expectation = gateway_, .transport = {.keep_alive = kKeepAlive, .log = site_.options.log}});
+}
+
+Result<void> ConnectionAttempts::start_direct(Instant now, const SocketAddress& to) {
+  if (!has_room(ConnectionType::kDirect)) return {};
+  auto client = make_tls(now);
+  if (!client) return tl::unexpected(client.error());
+  auto carrier = std::make_unique<TcpCarrier>(std::move(*client), site_.carriers);
+  // One logical knock, however many connections it takes: the gateway charges it once.
+  const spa::KnockId knock = knocker_->next_knock_id();
+  carrier->connect(now, site_.loop, to, [this, knock](ByteView client_hello) {
+    return knocker_->make_tcp_hello(site_.signaling.wall_now(), knock, client_hello);
+  });
+  attempts_.push_back({ConnectionType::kDirect, std::move(carrier), false});
+  return {};
+}
+
+Result<void> ConnectionAttempts::start_relayed(Instant now, BrokerIndex broker, const RelayGrantMessage& grant) {
+  auto client = make_tls(now);
+  if (!client) return tl::unexpected(client.error());
+  auto carrier = std::make_unique<TcpCarrier>(std::move(*client), site_.carriers);
+  if (auto joining = carrier->join(now, site_.signaling, broker, grant); !joining) return joining;
+  attempts_.push_back({ConnectionType::kRelay, std::move(carrier), false});
   return {};
 }
 
 void ConnectionAttempts::cancel(Instant now, ConnectionType step) {
   for (Attempt& attempt : attempts_) {
-    if (attempt.step != step || !attempt.client) continue;
-    attempt.client->close(now, "another path won");
-    closing_.push_back(std::move(attempt.client));
+    if (attempt.step != step || !attempt.carrier) continue;
+    attempt.carrier->close(now, "another path won");
+    closing_.add(now, std::move(attempt.carrier));
   }
   std::erase_if(attempts_, [&](const Attempt& attempt) { return attempt.step == step; });
 }
@@ -52,85 +85,80 @@ void ConnectionAttempts::cancel_all(Instant now) {
   outcomes_.clear();
 }
 
-ConnectionAttempts::Winner ConnectionAttempts::take(Instant now, ConnectionType step) {
-  Winner winner;
+std::unique_ptr<TunnelCarrier> ConnectionAttempts::take(Instant now, ConnectionType step) {
+  std::unique_ptr<TunnelCarrier> winner;
   for (Attempt& attempt : attempts_) {
-    if (attempt.step == step && attempt.confirmed && !winner.client) {
-      winner = {std::move(attempt.client), attempt.path};
-    }
+    if (attempt.step == step && attempt.confirmed && !winner) winner = std::move(attempt.carrier);
   }
   cancel(now, step);
   return winner;
 }
 
 bool ConnectionAttempts::handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
-  for (Attempt& attempt : attempts_) {
-    if (!attempt.client->accepts(packet)) continue;
-    attempt.client->handle_packet(now, path, ecn, packet);
-    return true;
-  }
-  return false;
+  return std::any_of(attempts_.begin(), attempts_.end(), [&](const Attempt& attempt) {
+    return attempt.carrier->handle_packet(now, path, ecn, packet);
+  });
 }
 
 void ConnectionAttempts::handle_timeout(Instant now) {
-  for (Attempt& attempt : attempts_) attempt.client->handle_timeout(now);
+  for (Attempt& attempt : attempts_) attempt.carrier->tunnel().handle_timeout(now);
 }
 
 std::optional<Instant> ConnectionAttempts::next_deadline() const {
-  std::optional<Instant> deadline;
-  for (const Attempt& attempt : attempts_) deadline = earlier(deadline, attempt.client->next_deadline());
+  std::optional<Instant> deadline = closing_.next_deadline();
+  for (const Attempt& attempt : attempts_) deadline = earlier(deadline, attempt.carrier->tunnel().next_deadline());
   return deadline;
 }
 
-void ConnectionAttempts::pump(Instant now, PacketPump& pump) {
+void ConnectionAttempts::pump(Instant now) {
   // One whose close met a full socket waits: the gateway would keep its end for the idle time-out.
-  std::erase_if(closing_, [&](const auto& client) { return pump.pump(now, *client); });
-  for (Attempt& attempt : attempts_) static_cast<void>(pump.pump(now, *attempt.client));
+  closing_.pump(now);
+  for (Attempt& attempt : attempts_) static_cast<void>(attempt.carrier->pump(now));
 }
 
 void ConnectionAttempts::collect_events(Instant now, Attempt& attempt) {
-  while (auto event = attempt.client->poll_event()) {
+  while (auto event = attempt.carrier->tunnel().poll_event()) {
     if (const auto* connected = std::get_if<Connected>(&*event)) {
-      const auto admitted = roster_.roster()->admits(connected->peer, connected->serial);
+      const auto admitted = site_.signaling.roster().admits(connected->peer, connected->serial);
       if (admitted) continue;
-      attempt.client->close(now, "revoked");
-      closing_.push_back(std::move(attempt.client));
-      return drop(attempt, admitted.error());
+      attempt.carrier->close(now, "revoked");
+      return drop(now, attempt, admitted.error());
     }
     if (std::holds_alternative<Confirmed>(*event)) {
       attempt.confirmed = true;
-      outcomes_.push_back({attempt.step, std::nullopt});
-      return;  // what follows belongs to whoever takes the client
+      outcomes_.push_back({attempt.step, AttemptFailure::kNone});
+      return;  // what follows belongs to whoever takes the tunnel
     }
-    if (const auto* closed = std::get_if<ConnectionClosed>(&*event)) return drop(attempt, closed->error);
+    if (const auto* closed = std::get_if<ConnectionClosed>(&*event)) {
+      attempt.carrier->close(now, closed->error.message);
+      return drop(now, attempt, closed->error);
+    }
   }
 }
 
-void ConnectionAttempts::drop(Attempt& attempt, const Error& error) {
-  log_(LogLevel::kInfo, "natt.attempt.failed type=\"" + std::string(to_string(attempt.step)) + "\" reason=\"" +
-                            error.message + "\"");
-  outcomes_.push_back({attempt.step, error});
-  attempt.client.reset();
+void ConnectionAttempts::drop(Instant now, Attempt& attempt, const Error& error) {
+  const AttemptFailure failure = attempt.carrier->failure();
+  site_.options.log(LogLevel::kInfo, "natt.attempt.failed type=\"" + std::string(to_string(attempt.step)) +
+                                         "\" protocol=" + std::string(to_string(attempt.carrier->protocol())) +
+                                         " reason=\"" + error.message + "\"");
+  outcomes_.push_back({attempt.step, failure});
+  closing_.add(now, std::move(attempt.carrier));
 }
 
 std::optional<ConnectionAttempts::Outcome> ConnectionAttempts::poll_outcome(Instant now) {
   for (Attempt& attempt : attempts_) {
     if (!attempt.confirmed) collect_events(now, attempt);
   }
-  std::erase_if(attempts_, [](const Attempt& attempt) { return !attempt.client; });
+  std::erase_if(attempts_, [](const Attempt& attempt) { return !attempt.carrier; });
   while (!outcomes_.empty()) {
-    Outcome outcome = std::move(outcomes_.front());
+    const Outcome outcome = outcomes_.front();
     outcomes_.pop_front();
     // A failure counts only when nothing of the step is left to hope for.
     const bool others = std::any_of(attempts_.begin(), attempts_.end(),
                                     [&](const Attempt& attempt) { return attempt.step == outcome.step; });
-    if (!outcome.error || !others) return outcome;
+    if (outcome.failure == AttemptFailure::kNone || !others) return outcome;
   }
   return std::nullopt;
-}
-
-bool ConnectionAttempts::uses(PathId path) const {
-  return std::any_of(attempts_.begin(), attempts_.end(), [&](const Attempt& attempt) { return attempt.path == path; });
 }
 
 }  // namespace natt::tunnel::uv

@@ -3,8 +3,7 @@
 
 #include <algorithm>
 
-#include <natt/errc.h>
-#include <natt/key_choice.h>
+#include "src/uv/client/gateway_knocker.h"
 
 namespace natt::tunnel::uv {
 namespace {
@@ -48,49 +47,27 @@ std::string describe_loss(const RaceCore::Lost& lost) {
 
 }  // namespace
 
-Result<std::unique_ptr<spa::Knocker>> GatewayLink::make_knocker(const Site& site, const Identity& gateway,
-                                                               std::size_t races_lost) {
-  const RosterDevice* device = site.signaling.roster().find(gateway);
-  if (device == nullptr || device->spa_keys.empty() || !device->mask_key) {
-    return natt::fail(natt::Errc::kUnavailable, "the roster of site " + gateway.site + " lists no " + gateway.uri());
-  }
-  const Identity& self = site.options.credentials.identity();
-  const auto& older = site.options.older_spa_key;
-  // A gateway holds two pairs.
-  const KeyChoice choice =
-      choose_keys(races_lost, older ? 2 : 1, std::min<std::size_t>(device->spa_keys.size(), 2));
-  const natt::uv::SpaOwnKey& own = choice.own == 0 ? site.options.spa_key : *older;
-  const SpaPublicKey& listed = *(device->spa_keys.rbegin() + static_cast<std::ptrdiff_t>(choice.theirs));
-  const auto pair = spa::PairKey::derive(own.pair, {listed.key},
-                                         spa::DeviceId::of(self), spa::DeviceId::of(gateway), site.options.psk);
-  if (!pair) return natt::fail(natt::Errc::kMalformed, "the SPA key of " + gateway.uri() + " is not a valid point");
-  return std::make_unique<spa::Knocker>(
-      spa::KnockerOptions{.device = self, .verifier = gateway, .mask = *device->mask_key,
-                          .key_generation = own.generation},
-      *pair, site.random);
-}
-
-Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const Site& site, const Identity& gateway) {
-  auto knocker = make_knocker(site, gateway, 0);
+Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const LinkSite& site, const Identity& gateway) {
+  auto knocker = make_gateway_knocker(site, gateway, 0);
   if (!knocker) return tl::unexpected(knocker.error());
   return std::unique_ptr<GatewayLink>(new GatewayLink(site, gateway, std::move(*knocker)));
 }
 
 void GatewayLink::renew_key() {
-  auto knocker = make_knocker(site_, gateway_, races_lost_);
+  auto knocker = make_gateway_knocker(site_, gateway_, races_lost_);
   if (!knocker) return site_.options.log(LogLevel::kWarning, "natt.gateway.key reason=\"" + knocker.error().message + "\"");
   knocker_ = std::move(*knocker);
   attempts_.set_knocker(*knocker_);
 }
 
-GatewayLink::GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker)
+GatewayLink::GatewayLink(const LinkSite& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker)
     : site_(site),
       gateway_(std::move(gateway)),
       knocker_(std::move(knocker)),
-      negotiator_(site.options.credentials, site.signaling, site.driver, site.random, site.options.log, gateway_),
-      attempts_(site.tls, *knocker_, site.random, expectation_of(gateway_), site.signaling.store(),
-                site.options.log),
-      streams_(site.listener, site.owner, site.options.log),
+      negotiator_(site.options.credentials, site.signaling, site.driver, site.random, site.options.log, gateway_,
+                  site.is_tls() ? RelayTransport::kTcp : RelayTransport::kUdp),
+      attempts_(site_, *knocker_, expectation_of(gateway_)),
+      streams_(site.listener, site.streams, site.options.log),
       backoff_(site.random) {}
 
 GatewayLink::~GatewayLink() = default;
@@ -105,7 +82,7 @@ void GatewayLink::transition_to(State next) {
 
 void GatewayLink::set_ip(ClientIp* ip) {
   ip_ = ip;
-  if (ip_ != nullptr && tunnel_) ip_->handle_tunnel_up(*tunnel_);
+  if (ip_ != nullptr && carrier_) ip_->handle_tunnel_up(carrier_->tunnel());
 }
 
 std::vector<SocketAddress> GatewayLink::direct_addresses() const {
@@ -175,29 +152,56 @@ void GatewayLink::handle_race_event(Instant now, const RaceCore::Event& event) {
   }
 }
 
+void GatewayLink::update_relay_path(Instant now) {
+  if (!race_ || !site_.is_tls()) return;
+  if (negotiator_.has_relay_grant(now)) {
+    race_->path_available(ConnectionType::kRelay, now);
+  } else {
+    race_->path_unavailable(ConnectionType::kRelay, now);
+  }
+}
+
 void GatewayLink::start_attempts(Instant now, ConnectionType step) {
-  std::vector<PathId> paths;
-  if (step == ConnectionType::kDirect) {
-    for (const SocketAddress& address : direct_addresses()) {
-      if (const auto path = site_.driver.endpoint().direct_path(address)) paths.push_back(*path);
-    }
-  }
-  for (const auto& [path, type] : ready_) {
-    if (type == step) paths.push_back(path);
-  }
   bool any = false;
-  for (const PathId path : paths) {
-    const auto started = attempts_.start(now, site_.signaling.wall_now(), step, path);
-    if (!started) site_.options.log(LogLevel::kError, "natt.attempt.failed reason=\"" + started.error().message + "\"");
-    any = any || started;
+  if (step == ConnectionType::kDirect) any = start_direct(now);
+  if (step == ConnectionType::kRelay && site_.is_tls()) any = start_relayed(now);
+  for (const auto& [path, type] : ready_) {
+    if (type == step) any = start_on_path(now, step, path) || any;
   }
   if (!any) race_->attempt_failed(step, AttemptFailure::kUnavailable, now);
 }
 
+bool GatewayLink::start_direct(Instant now) {
+  bool any = false;
+  for (const SocketAddress& address : direct_addresses()) {
+    if (site_.is_tls()) {
+      any = note_attempt(attempts_.start_direct(now, address)) || any;
+    } else if (const auto path = site_.driver.endpoint().direct_path(address)) {
+      any = start_on_path(now, ConnectionType::kDirect, *path) || any;
+    }
+  }
+  return any;
+}
+
+bool GatewayLink::start_relayed(Instant now) {
+  const auto grant = negotiator_.take_relay_grant(now);
+  return grant && note_attempt(attempts_.start_relayed(now, *negotiator_.broker(), *grant));
+}
+
+bool GatewayLink::start_on_path(Instant now, ConnectionType step, PathId path) {
+  return note_attempt(attempts_.start(now, step, path));
+}
+
+bool GatewayLink::note_attempt(const Result<void>& started) const {
+  if (started) return true;
+  site_.options.log(LogLevel::kError, "natt.attempt.failed reason=\"" + started.error().message + "\"");
+  return false;
+}
+
 void GatewayLink::handle_outcome(Instant now, const ConnectionAttempts::Outcome& outcome) {
   if (!race_) return;
-  if (outcome.error) {
-    race_->attempt_failed(outcome.step, AttemptFailure::kHandshake, now);
+  if (outcome.failure != AttemptFailure::kNone) {
+    race_->attempt_failed(outcome.step, outcome.failure, now);
   } else {
     race_->attempt_connected(outcome.step, now);
   }
@@ -205,30 +209,29 @@ void GatewayLink::handle_outcome(Instant now, const ConnectionAttempts::Outcome&
 }
 
 void GatewayLink::on_won(Instant now, const RaceCore::Won& won) {
-  ConnectionAttempts::Winner winner = attempts_.take(now, won.type);
+  carrier_ = attempts_.take(now, won.type);
   attempts_.cancel_all(now);
   race_.reset();
-  if (!winner.client) return on_tunnel_lost(now, "the winning tunnel is gone");
-  tunnel_ = std::move(winner.client);
+  negotiator_.stop_asking();
+  if (!carrier_) return on_tunnel_lost(now, "the winning tunnel is gone");
   // The next race begins with the newest keys.
   if (std::exchange(races_lost_, 0) != 0) renew_key();
-  path_ = winner.path;
   type_ = won.type;
   reason_ = won.reason;
   since_ = now;
-  packets_in_ = packets_out_ = 0;
-  unanswered_since_.reset();
-  site_.driver.endpoint().use_path(now, path_);
+  silence_ = {};
+  carrier_->start_use(now);
   transition_to(State::kUp);
   site_.options.log(LogLevel::kInfo,
-                    "natt.tunnel.open gateway=" + gateway_.uri() + " type=\"" + std::string(to_string(type_)) + "\"" +
+                    "natt.tunnel.open gateway=" + gateway_.uri() + " type=\"" + std::string(to_string(type_)) +
+                        "\" protocol=" + std::string(to_string(carrier_->protocol())) +
                         (reason_ ? " relay_reason=" + std::string(to_string(*reason_)) : ""));
   // In this order: the end of the negotiated session would take a report of the same id with it.
   const auto broker = negotiator_.broker();
   if (type_ == ConnectionType::kDirect) negotiator_.end(now);
   report(now, broker, false);
-  streams_.handle_tunnel_up(*tunnel_);
-  if (ip_ != nullptr) ip_->handle_tunnel_up(*tunnel_);
+  streams_.handle_tunnel_up(carrier_->tunnel());
+  if (ip_ != nullptr) ip_->handle_tunnel_up(carrier_->tunnel());
 }
 
 void GatewayLink::on_lost(Instant now, const RaceCore::Lost& lost) {
@@ -271,7 +274,11 @@ void GatewayLink::handle_broker_event(Instant now, BrokerIndex broker, const Sig
   } else if (const auto* batch = std::get_if<CandidateBatch>(&event)) {
     static_cast<void>(negotiator_.handle_candidates(now, *batch));
   } else if (const auto* grant = std::get_if<RelayGrantMessage>(&event)) {
-    static_cast<void>(negotiator_.handle_relay_grant(now, *grant));
+    if (negotiator_.handle_relay_grant(now, *grant)) update_relay_path(now);
+  } else if (const auto* refusal = std::get_if<RelayRefusal>(&event)) {
+    if (negotiator_.handle_relay_refusal(now, *refusal) && race_) {
+      race_->attempt_failed(ConnectionType::kRelay, AttemptFailure::kRefused, now);
+    }
   }
 }
 
@@ -284,7 +291,7 @@ void GatewayLink::handle_endpoint_event(Instant now, const EndpointEvent& event)
     if (race_) race_->path_available(ready->type, now);
   } else if (const auto* lost = std::get_if<SessionPathLost>(&event)) {
     ready_.erase(lost->path);
-    if (state_ == State::kUp && lost->path == path_) on_tunnel_lost(now, "the path no longer answers");
+    if (state_ == State::kUp && carrier_->path() == lost->path) on_tunnel_lost(now, "the path no longer answers");
   } else if (const auto* failed = std::get_if<SessionPunchFailed>(&event)) {
     if (race_ && failed->session == negotiator_.session()) {
       race_->attempt_failed(ConnectionType::kNatTraversal, AttemptFailure::kPunchTimeout, now);
@@ -305,52 +312,40 @@ void GatewayLink::handle_directory(Instant now, const GatewayEntry& entry) {
 }
 
 bool GatewayLink::handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
-  if (tunnel_ && tunnel_->accepts(packet)) {
-    tunnel_->handle_packet(now, path, ecn, packet);
-    site_.driver.endpoint().note_received(now, path);
-    return true;
-  }
+  if (carrier_ && carrier_->handle_packet(now, path, ecn, packet)) return true;
   return attempts_.handle_packet(now, path, ecn, packet);
 }
 
 void GatewayLink::handle_timeout(Instant now) {
   negotiator_.handle_timeout(now);
+  update_relay_path(now);
   if (race_) race_->handle_timeout(now);
   attempts_.handle_timeout(now);
-  if (tunnel_) tunnel_->handle_timeout(now);
-  if (tunnel_) watch_silence(now);
+  if (carrier_) carrier_->tunnel().handle_timeout(now);
+  watch_silence(now);
 }
 
-std::optional<Instant> GatewayLink::next_deadline() const {
-  std::optional<Instant> deadline = earlier(negotiator_.next_deadline(), attempts_.next_deadline());
+std::optional<Instant> GatewayLink::next_deadline(Instant now) const {
+  std::optional<Instant> deadline = earlier(negotiator_.next_deadline(now), attempts_.next_deadline());
   if (race_) deadline = earlier(deadline, race_->next_deadline());
-  if (tunnel_) deadline = earlier(deadline, tunnel_->next_deadline());
-  if (unanswered_since_) deadline = earlier(deadline, *unanswered_since_ + kSilence);
+  if (carrier_) deadline = earlier(earlier(deadline, carrier_->tunnel().next_deadline()), silence_.next_deadline());
+  deadline = earlier(deadline, retired_.next_deadline());
   if (is_needed()) deadline = earlier(deadline, retry_at_);
   return deadline;
 }
 
-// QUIC alone would go on probing a dead path until its idle time-out.
 void GatewayLink::watch_silence(Instant now) {
-  const ConnectionStats stats = tunnel_->stats();
-  if (stats.packets_in != packets_in_) {
-    packets_in_ = stats.packets_in;
-    packets_out_ = stats.packets_out;
-    unanswered_since_.reset();
-  } else if (stats.packets_out != packets_out_ && !unanswered_since_) {
-    unanswered_since_ = now;
-  }
-  if (unanswered_since_ && now - *unanswered_since_ >= kSilence) on_tunnel_lost(now, "the gateway has gone silent");
+  if (carrier_ && silence_.is_dead(now, carrier_->tunnel().stats())) on_tunnel_lost(now, "the gateway has gone silent");
 }
 
 void GatewayLink::drain_tunnel(Instant now) {
-  while (tunnel_) {
-    const auto event = tunnel_->poll_event();
+  while (carrier_) {
+    const auto event = carrier_->tunnel().poll_event();
     if (!event) break;
     handle_tunnel_event(now, *event);
   }
-  while (tunnel_) {
-    const auto datagram = tunnel_->poll_datagram();
+  while (carrier_) {
+    const auto datagram = carrier_->tunnel().poll_datagram();
     if (!datagram) break;
     if (ip_ != nullptr && ip_->owns(datagram->stream)) {
       ip_->handle_packet(datagram->payload);
@@ -373,15 +368,14 @@ void GatewayLink::handle_tunnel_event(Instant now, const ClientEvent& event) {
 void GatewayLink::on_tunnel_lost(Instant now, const std::string& reason) {
   site_.options.log(LogLevel::kWarning, "natt.tunnel.lost gateway=" + gateway_.uri() + " reason=\"" + reason + "\"");
   report(now, std::nullopt, true);
-  if (tunnel_) {
-    tunnel_->close(now, reason);
-    site_.driver.endpoint().release_path(now, path_);
-    retired_.push_back(std::move(tunnel_));
+  if (carrier_) {
+    carrier_->close(now, reason);
+    carrier_->end_use(now);
+    retired_.add(now, std::move(carrier_));
   }
   if (ip_ != nullptr) ip_->handle_tunnel_down();
   streams_.handle_tunnel_down(now, reason);
   negotiator_.end(now);
-  unanswered_since_.reset();
   transition_to(State::kBackoff);
   // At once when it had lasted: the loss is news then. A gateway that accepts and closes again is not hammered.
   const bool lasted = now - since_ >= kLasted;
@@ -396,15 +390,15 @@ void GatewayLink::flush(Instant now) {
   if (state_ == State::kBackoff && retry_at_ && now >= *retry_at_) transition_to(State::kIdle);
   if (state_ == State::kIdle && is_needed()) start_race_if_listed(now);
   streams_.open_waiting(now);
-  if (tunnel_) watch_silence(now);
+  watch_silence(now);
   pump(now);
   streams_.collect();
-  std::erase_if(retired_, [&](const auto& client) { return site_.pump.pump(now, *client); });
+  retired_.pump(now);
 }
 
 void GatewayLink::pump(Instant now) {
-  attempts_.pump(now, site_.pump);
-  if (tunnel_) static_cast<void>(site_.pump.pump(now, *tunnel_));
+  attempts_.pump(now);
+  if (carrier_) static_cast<void>(carrier_->pump(now));
 }
 
 void GatewayLink::fail(Instant now, const std::string& reason) {
@@ -421,7 +415,8 @@ void GatewayLink::fail(Instant now, const std::string& reason) {
 void GatewayLink::close(Instant now) {
   fail(now, "the client is stopping");
   ip_ = nullptr;
-  for (const auto& client : retired_) static_cast<void>(site_.pump.pump(now, *client));
+  attempts_.pump(now);
+  retired_.pump(now);
 }
 
 void GatewayLink::drop_tunnel(Instant now, const std::string& reason) {
@@ -431,10 +426,11 @@ void GatewayLink::drop_tunnel(Instant now, const std::string& reason) {
 SiteConnection GatewayLink::describe() const {
   SiteConnection connection{.gateway = gateway_, .connected = state_ == State::kUp, .type = type_,
                             .relay_reason = reason_, .since = since_};
-  if (!tunnel_) return connection;
-  connection.remote = site_.driver.endpoint().remote_address(path_);
-  connection.local = site_.driver.local_address();
-  connection.stats = tunnel_->stats();
+  if (!carrier_) return connection;
+  connection.protocol = carrier_->protocol();
+  connection.remote = carrier_->remote();
+  connection.local = carrier_->local();
+  connection.stats = carrier_->stats();
   return connection;
 }
 

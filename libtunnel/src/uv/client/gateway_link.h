@@ -19,7 +19,9 @@
 #include "src/uv/client/client_ip.h"
 #include "src/uv/client/client_streams.h"
 #include "src/uv/client/connection_attempts.h"
+#include "src/uv/client/link_site.h"
 #include "src/uv/client/session_negotiator.h"
+#include "src/uv/client/silence_watch.h"
 
 namespace natt::tunnel::uv {
 
@@ -27,19 +29,7 @@ class GatewayLink {
  public:
   enum class State : std::uint8_t { kIdle, kRacing, kUp, kBackoff };
 
-  // What all links of a site share.
-  struct Site {
-    const SiteClientOptions& options;
-    TlsContext& tls;
-    natt::uv::SiteSignaling& signaling;
-    natt::uv::EndpointDriver& driver;
-    PacketPump& pump;
-    Random& random;
-    SiteClient::Listener& listener;
-    ClientStreams::Owner& owner;
-  };
-
-  [[nodiscard]] static Result<std::unique_ptr<GatewayLink>> make(const Site& site, const Identity& gateway);
+  [[nodiscard]] static Result<std::unique_ptr<GatewayLink>> make(const LinkSite& site, const Identity& gateway);
   ~GatewayLink();
   GatewayLink(const GatewayLink&) = delete;
   GatewayLink& operator=(const GatewayLink&) = delete;
@@ -56,7 +46,7 @@ class GatewayLink {
   // False: not for this link.
   [[nodiscard]] bool handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet);
   void handle_timeout(Instant now);
-  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  [[nodiscard]] std::optional<Instant> next_deadline(Instant now) const;
   // Moves everything on: race, outcomes, tunnel events, waiting streams, packets. Not from inside a stream.
   void flush(Instant now);
   // Packets only; may be called from inside a stream.
@@ -74,15 +64,10 @@ class GatewayLink {
   [[nodiscard]] SiteConnection describe() const;
 
  private:
-  // A tunnel that sends and hears nothing for this long is dead: two keepalives of 14 s, each with the probes that
-  // follow a loss.
-  static constexpr Duration kSilence = std::chrono::seconds(30);
   // A tunnel that lasted this long was a success.
   static constexpr Duration kLasted = std::chrono::seconds(5);
 
-  [[nodiscard]] static Result<std::unique_ptr<spa::Knocker>> make_knocker(const Site& site, const Identity& gateway,
-                                                                           std::size_t races_lost);
-  GatewayLink(const Site& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker);
+  GatewayLink(const LinkSite& site, Identity gateway, std::unique_ptr<spa::Knocker> knocker);
   [[nodiscard]] bool is_needed() const { return wanted_ || streams_.waiting() > 0 || ip_ != nullptr; }
   [[nodiscard]] std::vector<SocketAddress> direct_addresses() const;
   void start_race(Instant now);
@@ -90,10 +75,16 @@ class GatewayLink {
   void drain_race(Instant now);
   void handle_race_event(Instant now, const RaceCore::Event& event);
   void start_attempts(Instant now, ConnectionType step);
+  [[nodiscard]] bool start_direct(Instant now);
+  [[nodiscard]] bool start_relayed(Instant now);
+  [[nodiscard]] bool start_on_path(Instant now, ConnectionType step, PathId path);
+  [[nodiscard]] bool note_attempt(const Result<void>& started) const;
   void handle_outcome(Instant now, const ConnectionAttempts::Outcome& outcome);
   void on_won(Instant now, const RaceCore::Won& won);
   void on_lost(Instant now, const RaceCore::Lost& lost);
   void update_facts();
+  // TLS sites: the relay step has a path as long as there is a grant.
+  void update_relay_path(Instant now);
   void drain_tunnel(Instant now);
   void handle_tunnel_event(Instant now, const ClientEvent& event);
   void on_tunnel_lost(Instant now, const std::string& reason);
@@ -101,7 +92,7 @@ class GatewayLink {
   void report(Instant now, std::optional<BrokerIndex> broker, bool ended);
   void transition_to(State next);
 
-  Site site_;
+  LinkSite site_;
   Identity gateway_;
   std::unique_ptr<spa::Knocker> knocker_;
   SessionNegotiator negotiator_;
@@ -114,18 +105,15 @@ class GatewayLink {
   bool wanted_ = false;
   std::unique_ptr<RaceCore> race_;
   std::unordered_map<PathId, ConnectionType> ready_;  // paths of the session, for its steps
-  std::unique_ptr<Client> tunnel_;
-  std::vector<std::unique_ptr<Client>> retired_;  // their streams may still be on the stack
-  PathId path_;
+  std::unique_ptr<TunnelCarrier> carrier_;  // while kUp
+  ClosingCarriers retired_;                 // their streams may still be on the stack
+  SilenceWatch silence_;
   ConnectionType type_ = ConnectionType::kDirect;
   std::optional<RelayReason> reason_;
   Instant since_{};
   std::optional<Instant> retry_at_;
   std::optional<std::uint64_t> boot_id_;
   std::vector<SocketAddress> directory_addresses_;
-  std::uint64_t packets_in_ = 0;
-  std::uint64_t packets_out_ = 0;
-  std::optional<Instant> unanswered_since_;
 };
 
 }  // namespace natt::tunnel::uv

@@ -5,15 +5,16 @@
 
 namespace natt::tunnel::uv {
 
-
 SessionNegotiator::SessionNegotiator(const Credentials& credentials, natt::uv::SiteSignaling& signaling,
-                                     natt::uv::EndpointDriver& driver, Random& random, LogSink log, Identity gateway)
+                                     natt::uv::EndpointDriver& driver, Random& random, LogSink log, Identity gateway,
+                                     RelayTransport transport)
     : credentials_(credentials),
       signaling_(signaling),
       driver_(driver),
       random_(random),
       log_(log),
-      gateway_(std::move(gateway)) {}
+      gateway_(std::move(gateway)),
+      transport_(transport) {}
 
 void SessionNegotiator::start(Instant now) {
   session_ = SessionId::make(random_);
@@ -21,6 +22,7 @@ void SessionNegotiator::start(Instant now) {
   refusal_.reset();
   broker_.reset();
   tries_ = 0;
+  ticket_.stop();
   state_ = State::kWaiting;
   offer(now);
 }
@@ -64,6 +66,16 @@ void SessionNegotiator::handle_broker_lost(Instant now, BrokerIndex broker) {
 
 void SessionNegotiator::handle_timeout(Instant now) {
   if (retry_at_ && now >= *retry_at_ && state_ == State::kWaiting) offer(now);
+  if (ticket_.wants_asking(now)) request_relay(now);
+}
+
+std::optional<Instant> SessionNegotiator::next_deadline(Instant now) const {
+  return earlier(retry_at_, ticket_.next_deadline(now));
+}
+
+void SessionNegotiator::request_relay(Instant now) {
+  if (transport_ == RelayTransport::kTcp) ticket_.note_asked(now);
+  static_cast<void>(signaling_.send(now, *broker_, RelayRequest{.session = session_, .transport = transport_}));
 }
 
 bool SessionNegotiator::handle_answer(Instant now, const AnswerMessage& message) {
@@ -99,7 +111,8 @@ void SessionNegotiator::accept(Instant now, const SessionAnswer& answer, std::ve
   if (!opened) log_(LogLevel::kWarning, "natt.punch.failed reason=\"" + opened.error().message + "\"");
   endpoint.add_remote_candidates(now, session_, answer.candidates, vouch);
   // The relay is prepared while the checks run, so that at its time nothing is left to ask.
-  static_cast<void>(signaling_.send(now, *broker_, RelayRequest{.session = session_}));
+  if (transport_ == RelayTransport::kTcp) ticket_.start(now);
+  request_relay(now);
   trickle(now);
   driver_.flush(now);
 }
@@ -127,17 +140,29 @@ bool SessionNegotiator::handle_candidates(Instant now, const CandidateBatch& bat
 }
 
 bool SessionNegotiator::handle_relay_grant(Instant now, const RelayGrantMessage& message) {
-  if (state_ != State::kAccepted || message.session != session_ || message.transport != RelayTransport::kUdp) {
-    return false;
-  }
+  if (state_ != State::kAccepted || message.session != session_ || message.transport != transport_) return false;
   if (!signaling_.may_relay(*broker_, message.relay)) {
     log_(LogLevel::kWarning, "natt.relay.refused relay=" + message.relay.to_string() +
                                  " reason=\"not an address of the broker\"");
     return true;
   }
+  if (transport_ == RelayTransport::kTcp) {
+    ticket_.handle_grant(now, signaling_.wall_now(), message);
+    return true;
+  }
   driver_.endpoint().add_relay(now, signaling_.wall_now(), session_, message.relay, message.grant);
   driver_.flush(now);
   return true;
+}
+
+bool SessionNegotiator::handle_relay_refusal(Instant now, const RelayRefusal& refusal) {
+  if (state_ != State::kAccepted || refusal.session != session_ || refusal.transport != RelayTransport::kTcp) {
+    return false;
+  }
+  log_(LogLevel::kWarning, "natt.relay.refused gateway=" + gateway_.uri() +
+                               " reason=" + std::string(to_string(refusal.reason)));
+  ticket_.handle_refusal();
+  return !ticket_.is_valid(now);
 }
 
 void SessionNegotiator::trickle(Instant now) {
@@ -163,6 +188,7 @@ void SessionNegotiator::end(Instant now) {
   driver_.flush(now);
   state_ = State::kIdle;
   retry_at_.reset();
+  ticket_.stop();
 }
 
 }  // namespace natt::tunnel::uv

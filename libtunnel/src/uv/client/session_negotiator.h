@@ -3,11 +3,14 @@
 
 // The signaling side of one race: offers the session to the gateway through a broker that
 // can reach it, opens the punch when the answer is there, trickles candidates, and asks for
-// the relay. If the broker is lost or refuses, the next one is tried. Resource type;
-// everything borrowed outlives it.
+// the relay: over UDP it belongs to the endpoint from then on, over TCP (TLS sites) the grant
+// waits here for its step. If the broker is lost or refuses, the next one is tried. Resource
+// type; everything borrowed outlives it.
 
 #include <natt/session_offer.h>
 #include <natt/uv/site_signaling.h>
+
+#include "src/uv/client/relay_ticket.h"
 
 namespace natt::tunnel::uv {
 
@@ -16,7 +19,8 @@ class SessionNegotiator {
   enum class State : std::uint8_t { kIdle, kWaiting, kOffered, kAccepted, kRefused };
 
   SessionNegotiator(const Credentials& credentials, natt::uv::SiteSignaling& signaling,
-                    natt::uv::EndpointDriver& driver, Random& random, LogSink log, Identity gateway);
+                    natt::uv::EndpointDriver& driver, Random& random, LogSink log, Identity gateway,
+                    RelayTransport transport);
   SessionNegotiator(const SessionNegotiator&) = delete;
   SessionNegotiator& operator=(const SessionNegotiator&) = delete;
 
@@ -32,8 +36,15 @@ class SessionNegotiator {
   [[nodiscard]] bool handle_rejection(Instant now, BrokerIndex broker, const OfferRejection& rejection);
   [[nodiscard]] bool handle_candidates(Instant now, const CandidateBatch& batch);
   [[nodiscard]] bool handle_relay_grant(Instant now, const RelayGrantMessage& message);
+  // Over TCP only: whether the race can no longer hope for the relay.
+  [[nodiscard]] bool handle_relay_refusal(Instant now, const RelayRefusal& refusal);
   void handle_timeout(Instant now);
-  [[nodiscard]] std::optional<Instant> next_deadline() const { return retry_at_; }
+  [[nodiscard]] std::optional<Instant> next_deadline(Instant now) const;
+  // Over TCP: whether a join would be granted now; and the grant for it, once. No more are asked for after that.
+  [[nodiscard]] bool has_relay_grant(Instant now) const { return ticket_.is_valid(now); }
+  [[nodiscard]] std::optional<RelayGrantMessage> take_relay_grant(Instant now) { return ticket_.take(now); }
+  // The race is over.
+  void stop_asking() { ticket_.stop(); }
   void trickle(Instant now);
   void request_relay_renewal(Instant now, const SessionRelayRenewal& renewal);
 
@@ -50,6 +61,7 @@ class SessionNegotiator {
 
   void offer(Instant now);
   void accept(Instant now, const SessionAnswer& answer, std::vector<IpAddress> vouched);
+  void request_relay(Instant now);
 
   const Credentials& credentials_;
   natt::uv::SiteSignaling& signaling_;
@@ -57,6 +69,8 @@ class SessionNegotiator {
   Random& random_;
   LogSink log_;
   Identity gateway_;
+  RelayTransport transport_;
+  RelayTicket ticket_;
   State state_ = State::kIdle;
   SessionId session_;
   PunchCredential punch_;

@@ -18,6 +18,7 @@ using natt::uv::Timer;
 class SiteClient::Impl final : public EndpointDriver::Listener,
                                public SiteSignaling::Listener,
                                public ClientStreams::Owner,
+                               public TunnelCarrier::Owner,
                                public ClientIp::Owner,
                                public Timer::Listener {
  public:
@@ -42,6 +43,7 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   void on_roster(Instant now, const RosterChange& change) override;
   bool persist_roster(const SignedRoster& documents) override { return listener_.persist_roster(documents); }
   void on_streams_progress(Instant now) override;
+  void on_carrier_progress(Instant now) override { flush(now); }
   void on_ip_progress(Instant now) override { on_streams_progress(now); }
   [[nodiscard]] std::vector<IpAddress> outer_addresses() const override;
   void on_timer(Instant now) override;
@@ -52,7 +54,8 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   SiteClient::Listener& listener_;
   Timer timer_;
   std::unique_ptr<EndpointDriver> driver_;
-  std::unique_ptr<TlsContext> tls_;
+  std::unique_ptr<TlsContext> quic_;
+  std::unique_ptr<TlsContext> tls_;  // null in a QUIC site
   std::unique_ptr<PacketPump> pump_;
   std::unique_ptr<SiteSignaling> signaling_;
   std::unique_ptr<ClientIp> ip_;
@@ -61,6 +64,7 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   std::uint64_t next_request_ = 1;
 
  private:
+  [[nodiscard]] Result<void> make_contexts();
   [[nodiscard]] std::string choose_gateway() const;
   void handle_directory(Instant now, const GatewayDirectory& directory);
 
@@ -69,10 +73,19 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   bool again_ = false;
 };
 
-Result<void> SiteClient::Impl::open() {
-  auto tls = TlsContext::make(options_.credentials, TlsDirection::kClient, "h3");
+Result<void> SiteClient::Impl::make_contexts() {
+  auto quic = TlsContext::make(options_.credentials, TlsDirection::kClient, "h3");
+  if (!quic) return tl::unexpected(quic.error());
+  quic_ = std::move(*quic);
+  if (options_.protocol != TunnelProtocol::kTls) return {};
+  auto tls = TlsContext::make(options_.credentials, TlsDirection::kClient, "h2");
   if (!tls) return tl::unexpected(tls.error());
   tls_ = std::move(*tls);
+  return {};
+}
+
+Result<void> SiteClient::Impl::open() {
+  if (auto made = make_contexts(); !made) return made;
   auto driver = EndpointDriver::open(loop_,
                                      {.bind = options_.bind,
                                       .endpoint = {.role = PunchRole::kControlling,
@@ -88,6 +101,7 @@ Result<void> SiteClient::Impl::open() {
   if (options_.older_spa_key) older = options_.older_spa_key->copy();
   auto signaling = SiteSignaling::make(loop_,
                                        {.view = RosterView::kClient,
+                                        .features = kFeatureRelayUdp | (tls_ ? kFeatureRelayTcp : 0),
                                         .boot_id = random_.next_u64(),
                                         .software = options_.software,
                                         .mode = options_.spa_mode,
@@ -122,14 +136,17 @@ GatewayLink* SiteClient::Impl::link_to(const std::string& gateway) {
   const auto known = links_.find(name);
   if (known != links_.end()) return known->second.get();
   const Identity identity{options_.credentials.identity().site, Role::kGateway, name};
-  auto link = GatewayLink::make({.options = options_,
-                                 .tls = *tls_,
+  auto link = GatewayLink::make({.loop = loop_,
+                                 .options = options_,
+                                 .quic = *quic_,
+                                 .tls = tls_.get(),
                                  .signaling = *signaling_,
                                  .driver = *driver_,
                                  .pump = *pump_,
                                  .random = random_,
                                  .listener = listener_,
-                                 .owner = *this},
+                                 .streams = *this,
+                                 .carriers = *this},
                                 identity);
   if (!link) {
     options_.log(LogLevel::kError, "natt.gateway.unknown reason=\"" + link.error().message + "\"");
@@ -238,7 +255,7 @@ void SiteClient::Impl::flush(Instant now) {
   } while (again_);
   flushing_ = false;
   std::optional<Instant> deadline;
-  for (const auto& [name, link] : links_) deadline = earlier(deadline, link->next_deadline());
+  for (const auto& [name, link] : links_) deadline = earlier(deadline, link->next_deadline(now));
   timer_.arm(deadline);
 }
 

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "src/uv/client/tcp_carrier.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <natt/errc.h>
+
+#include "src/uv/client/silence_watch.h"
+
+namespace natt::tunnel::uv {
+namespace {
+
+// A host that went away without a word is noticed as on a UDP path; the relay's kernel answers for its host only, and
+// SilenceWatch for what is behind it.
+void notice_dead_host(int descriptor) {
+  const auto set = [descriptor](int level, int option, int value) {
+    static_cast<void>(::setsockopt(descriptor, level, option, &value, sizeof value));
+  };
+  constexpr int kIdle = 14;
+  constexpr int kInterval = 5;
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kIdle);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kInterval);
+  const auto silence = std::chrono::duration_cast<std::chrono::milliseconds>(SilenceWatch::kSilence).count();
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(silence));
+}
+
+AttemptFailure failure_of(const Error& error) {
+  if (error.code == make_error_code(natt::Errc::kRefused)) return AttemptFailure::kRefused;
+  if (error.code == make_error_code(natt::Errc::kUnavailable)) return AttemptFailure::kUnavailable;
+  if (error.code == make_error_code(natt::Errc::kTimeout)) return AttemptFailure::kTimeout;
+  return AttemptFailure::kHandshake;
+}
+
+}  // namespace
+
+TcpCarrier::~TcpCarrier() = default;
+
+void TcpCarrier::connect(Instant now, uv_loop_s& loop, const SocketAddress& to, HelloMaker make_hello) {
+  make_hello_ = std::move(make_hello);
+  race_ = std::make_unique<natt::uv::TcpRace>(loop, static_cast<natt::uv::TcpRace::Listener&>(*this));
+  race_->start(now, to);
+}
+
+Result<void> TcpCarrier::join(Instant now, natt::uv::SiteSignaling& signaling, BrokerIndex broker,
+                              const RelayGrantMessage& grant) {
+  auto join = signaling.join_relay(now, broker, grant, *this);
+  if (!join) return tl::unexpected(join.error());
+  join_ = std::move(*join);
+  return {};
+}
+
+// A fresh frame over the same ClientHello: one TLS object, whichever connection it is that the gateway answers on.
+ByteBuffer TcpCarrier::make_first_flight() {
+  const ByteView client_hello = client_->client_hello();
+  ByteBuffer flight = make_hello_(client_hello);
+  flight.insert(flight.end(), client_hello.begin(), client_hello.end());
+  return flight;
+}
+
+void TcpCarrier::on_race_won(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
+  // The flight had it.
+  const std::size_t sent = client_->client_hello().size();
+  if (client_->output(now).size() >= sent) client_->consume_output(sent);
+  open(now, std::move(connection));
+}
+
+void TcpCarrier::on_relay_joined(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
+  open(now, std::move(connection));
+}
+
+void TcpCarrier::open(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
+  connection_ = std::move(connection);
+  connection_->set_listener(*this);
+  remote_ = connection_->remote_address();
+  notice_dead_host(connection_->descriptor());
+  race_.reset();
+  join_.reset();
+  transition_to(State::kOpen);
+  owner_.on_carrier_progress(now);
+}
+
+void TcpCarrier::on_race_lost(Instant now, const Error& error) {
+  failure_ = failure_of(error);
+  end(now, error);
+}
+
+void TcpCarrier::on_relay_join_failed(Instant now, const Error& error) {
+  failure_ = failure_of(error);
+  end(now, error);
+}
+
+void TcpCarrier::on_bytes(Instant now, ByteView bytes) {
+  client_->handle_bytes(now, bytes);
+  owner_.on_carrier_progress(now);
+}
+
+void TcpCarrier::on_eof(Instant now) { end(now, {natt::Errc::kClosed, "the gateway closed the TCP connection"}); }
+void TcpCarrier::on_drained(Instant now) { owner_.on_carrier_progress(now); }
+void TcpCarrier::on_closed(Instant now, const Error& error) { end(now, error); }
+
+void TcpCarrier::end(Instant now, const Error& error) {
+  transition_to(State::kOver);
+  race_.reset();
+  join_.reset();
+  connection_.reset();
+  client_->handle_disconnected(now, error);
+  owner_.on_carrier_progress(now);
+}
+
+void TcpCarrier::close(Instant now, std::string_view reason) {
+  client_->close(now, reason);
+  race_.reset();
+  join_.reset();
+  transition_to(connection_ ? State::kClosing : State::kOver);
+}
+
+bool TcpCarrier::pump(Instant now) {
+  if (!connection_) return state_ == State::kOver;
+  while (connection_->write_queue_bytes() < kAhead) {
+    const ByteView output = client_->output(now);
+    if (output.empty()) break;
+    connection_->write(output);
+    client_->consume_output(output.size());
+  }
+  const bool all_sent = client_->output(now).empty();
+  // Closed with bytes of the gateway unread, the socket would send a reset and the farewell be lost to it: its end first.
+  if (all_sent && state_ == State::kClosing) connection_->shutdown();
+  return false;
+}
+
+ConnectionStats TcpCarrier::stats() const {
+  ConnectionStats stats = client_->stats();
+  const auto rtt = connection_ ? connection_->smoothed_rtt() : std::nullopt;
+  if (rtt) {
+    stats.smoothed_rtt_us = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*rtt).count());
+  }
+  return stats;
+}
+
+SocketAddress TcpCarrier::local() const { return connection_ ? connection_->local_address() : SocketAddress{}; }
+
+}  // namespace natt::tunnel::uv

@@ -69,11 +69,12 @@ class OnlyCapBpf {
 };
 
 // The CPU time of the process that opening takes.
-std::unique_ptr<KernelGate> open_gate(const char* name, std::vector<GateSocket> sockets) {
+std::unique_ptr<KernelGate> open_gate(const char* name, std::vector<GateSocket> sockets,
+                                      std::size_t max_keys = kDevices * 150 / 128) {
   const OnlyCapBpf only;
   const double before = bench::cpu_nanoseconds();
   // As many keys as programs think of with 100,000 devices, see gate_state.cc.
-  auto gate = open_kernel_gate({.sockets = std::move(sockets), .max_keys = kDevices * 150 / 128});
+  auto gate = open_kernel_gate({.sockets = std::move(sockets), .max_keys = max_keys});
   if (!gate) give_up(gate.error().message);
   bench::print(name, (bench::cpu_nanoseconds() - before) / 1e6, "cpu-ms");
   return std::move(*gate);
@@ -237,6 +238,27 @@ void bench_rotation(KernelGate& gate, HintListener& listener) {
   });
 }
 
+// The roster grows to twice its devices, loaded in turns as a broker does it: what the longest one takes.
+void bench_growth() {
+  constexpr std::uint64_t kDevicesPerTurn = 32;  // of RosterLoader
+  const auto gate = open_gate(
+      "gate.open.to_grow",
+      {GateSocket::kBrokerUdp, GateSocket::kBrokerDns, GateSocket::kTcpSyn, GateSocket::kTcpIp}, kDevices);
+  SystemRandom random;
+  auto listener = gate->add_verifier(MaskKey{random.bytes<16>()});
+  double longest = 0;
+  for (std::uint64_t first = 0; first < 2 * kDevices; first += kDevicesPerTurn) {
+    const double before = bench::cpu_nanoseconds();
+    for (std::uint64_t slot = 0; slot < 3; ++slot) {
+      add_devices(**listener, Slot{slot}, slot * 2 * kDevices + first, kDevicesPerTurn);
+    }
+    gate->flush();
+    longest = std::max(longest, bench::cpu_nanoseconds() - before);
+  }
+  must(gate->complete(), "the gate did not grow");
+  bench::print("gate.grow.longest_turn", longest / 1e6, "cpu-ms");
+}
+
 }  // namespace
 
 int main() {
@@ -260,6 +282,7 @@ int main() {
   bench::print("gate.hints", static_cast<double>(gate->stats().hints), "entries");
   bench_packets(*gate, traffic);
   bench_rotation(*gate, **listener);
+  bench_growth();
   ::close(counting);
   return 0;
 }

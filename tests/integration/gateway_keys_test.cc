@@ -2,6 +2,7 @@
 // A gateway whose keys are exchanged while it serves, and fails to be at each step that may
 // fail: the functions below stand in for those of the TLS library (see CMakeLists.txt).
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <openssl/ssl.h>
 
@@ -31,7 +32,9 @@ int __wrap_ngtcp2_crypto_boringssl_configure_server_context(SSL_CTX* context) {
 }
 
 TEST_CASE("gateway keys: an exchange that fails at any step leaves everything as it was", "[integration][site]") {
-  LoopbackSite site({.gateway_has_older_key = true});
+  const auto protocol = GENERATE(tunnel::TunnelProtocol::kQuic, tunnel::TunnelProtocol::kTls);
+  CAPTURE(tunnel::to_string(protocol));
+  LoopbackSite site({.gateway_has_older_key = true, .protocol = protocol});
   site.open_broker();
   site.open_gateway();
   REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }));
@@ -54,8 +57,8 @@ TEST_CASE("gateway keys: an exchange that fails at any step leaves everything as
     site.push_roster();
     CHECK(site.loop.run_until([&] { return site.gateway->roster().number > before; }));
   }
-  // Two contexts, and one of them for QUIC.
-  CHECK(steps == 4);
+  // Two contexts, and one of them for QUIC; a TLS site has a third.
+  CHECK(steps == (protocol == tunnel::TunnelProtocol::kTls ? 5 : 4));
   CHECK(site.gateway->spa_stats().own_keys == 1);
   site.open_client();
   CHECK(site.connect());

@@ -137,6 +137,27 @@ TEST_CASE("tls gateway: a tunnel that is idle lets the loop sleep", "[integratio
   CHECK(turns < 50);
 }
 
+TEST_CASE("tls gateway: a relayed tunnel belongs to its session and needs no door", "[integration][site]") {
+  TlsSite world({.direct = false, .protocol = tunnel::TunnelProtocol::kTls});
+  LoopbackSite& site = world.site;
+  site.open_client();
+
+  REQUIRE(site.connect());
+
+  const auto connections = site.gateway->connections();
+  REQUIRE(connections.size() == 1);
+  CHECK(connections[0].type == ConnectionType::kRelay);
+  CHECK(connections[0].protocol == tunnel::TunnelProtocol::kTls);
+  CHECK(site.gateway->connection_counts() == ConnectionCounts{0, 0, 1});
+  CHECK(site.gateway->session_count() == 1);
+  CHECK(world.counted().accepted == 0);
+
+  site.revoke(Role::kClient, "alice");
+
+  CHECK(site.loop.run_until([&] { return site.gateway->connections().empty() && site.gateway->session_count() == 0; },
+                            1000));
+}
+
 TEST_CASE("tls gateway: whoever has not proved himself meets silence", "[integration][site]") {
   TlsSite world;
   LoopbackSite& site = world.site;

@@ -179,6 +179,36 @@ void RelaySite::join_both() {
       5000));
 }
 
+ByteBuffer RelaySite::make_flight(const Identity& identity, const std::array<std::uint8_t, 16>& token) {
+  const auto pair = spa::PairKey::derive(devices_.at(identity).key, {devices_.at(kBroker).key.public_key().bytes},
+                                         spa::DeviceId::of(identity), spa::DeviceId::of(kBroker), psk_);
+  REQUIRE(pair);
+  spa::Knocker knocker({.device = identity, .verifier = kBroker, .port = broker_address.port,
+                        .mask = *devices_.at(kBroker).mask, .key_generation = 1, .dns_suffix = {}},
+                       *pair, random);
+  const auto hello = knocker.make_relay_join(uv::wall_now(), knocker.next_knock_id(), token);
+  ByteBuffer flight = hello.record1;
+  flight.insert(flight.end(), hello.record2.begin(), hello.record2.end());
+  return flight;
+}
+
+std::unique_ptr<JoinedLeg> RelaySite::connect_raw(ByteView bytes) {
+  struct Connecting final : uv::TcpConnection::Listener {
+    bool connected = false;
+    void on_connected(Instant) override { connected = true; }
+    void on_bytes(Instant, ByteView) override {}
+    void on_eof(Instant) override {}
+    void on_drained(Instant) override {}
+    void on_closed(Instant, const Error&) override {}
+  } connecting;
+  auto connection = uv::TcpConnection::connect(loop.get(), {.to = broker_address}, connecting);
+  REQUIRE(connection);
+  REQUIRE(loop.run_until([&] { return connecting.connected; }, 2000));
+  auto leg = std::make_unique<JoinedLeg>(std::move(*connection));
+  leg->connection->write(bytes);
+  return leg;
+}
+
 void RelaySite::revoke(const Identity& identity) {
   devices_.erase(identity);
   REQUIRE(broker->update_roster(uv::now(), "hq", make_roster()));

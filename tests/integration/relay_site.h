@@ -103,6 +103,10 @@ class RelaySite {
   void join_both();
   [[nodiscard]] JoinedLeg& client_leg() { return *alice->legs.back(); }
   [[nodiscard]] JoinedLeg& gateway_leg() { return *gateway->legs.back(); }
+  // A relay join's first flight of a device, as bytes.
+  [[nodiscard]] ByteBuffer make_flight(const Identity& identity, const std::array<std::uint8_t, 16>& token);
+  // A bare connection to the broker that begins with `bytes`.
+  [[nodiscard]] std::unique_ptr<JoinedLeg> connect_raw(ByteView bytes);
   // Takes the device out of the roster, at the broker.
   void revoke(const Identity& identity);
 

@@ -3,7 +3,14 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
 #include <natt/errc.h>
+#include <natt/tcp_relay.h>
 
 #include "integration/relay_site.h"
 #include "support/seeded_random.h"
@@ -22,6 +29,43 @@ ByteBuffer pattern(std::size_t size, std::uint64_t seed) {
 }
 
 uv::BrokerOptions in_mode(SpaMode mode) { return {.address = {}, .mode = mode, .relay_key = {}}; }
+
+// As many descriptors as the process has, as long as it lives.
+class NoFreeDescriptor {
+ public:
+  NoFreeDescriptor() {
+    const int next = ::dup(0);
+    ::close(next);
+    ::getrlimit(RLIMIT_NOFILE, &former_);
+    const rlimit none{static_cast<rlim_t>(next), former_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoFreeDescriptor() { ::setrlimit(RLIMIT_NOFILE, &former_); }
+  NoFreeDescriptor(const NoFreeDescriptor&) = delete;
+  NoFreeDescriptor& operator=(const NoFreeDescriptor&) = delete;
+
+ private:
+  rlimit former_{};
+};
+
+std::ptrdiff_t open_descriptors() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());
+}
+
+uv::BrokerOptions logging_to(std::vector<std::string>& lines) {
+  uv::BrokerOptions options = in_mode(SpaMode::kTcp);
+  options.log = {.write = [](void* context, LogLevel level, std::string_view line) {
+                   if (level >= LogLevel::kWarning) static_cast<std::vector<std::string>*>(context)->emplace_back(line);
+                 },
+                 .context = &lines};
+  return options;
+}
+
+bool said(const std::vector<std::string>& lines, std::string_view event) {
+  return std::any_of(lines.begin(), lines.end(), [&](const auto& line) { return line.starts_with(event); });
+}
+
+void settle(RelaySite& site) { static_cast<void>(site.loop.run_until([] { return false; }, 100)); }
 
 }  // namespace
 
@@ -282,4 +326,129 @@ TEST_CASE("tcp relay: a grant that is not for TCP, or leads elsewhere, is refuse
 
   REQUIRE_FALSE(join);
   CHECK(join.error().code == make_error_code(Errc::kUnavailable));
+}
+
+TEST_CASE("tcp relay: a copied flight opens nothing", "[integration][tcp_relay]") {
+  RelaySite site(in_mode(SpaMode::kTcp));
+  site.request_relay(site.open_session());
+  const ByteBuffer flight = site.make_flight(site.alice_identity, site.alice->grants.back().pairing_token);
+  const auto original = site.connect_raw(flight);
+  const std::uint64_t admitted = site.broker->door(uv::now()).connections.admitted;
+  REQUIRE(site.loop.run_until([&] { return site.broker->door(uv::now()).connections.admitted > admitted; }, 2000));
+
+  ByteBuffer copied = flight;
+  copied.insert(copied.end(), kRelayJoinConfirmation.begin(), kRelayJoinConfirmation.end());
+  const auto copy = site.connect_raw(copied);
+
+  REQUIRE(site.loop.run_until([&] { return site.broker->door(uv::now()).connections.rejected_verdict == 1; }, 2000));
+  settle(site);
+  CHECK(site.broker->tcp_relay_stats().legs_joined == 0);
+  CHECK_FALSE(copy->over());
+  // The original is the leg, as soon as it says so.
+  original->connection->write(kRelayJoinConfirmation);
+  CHECK(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }, 2000));
+}
+
+TEST_CASE("tcp relay: a leg that waits and goes is forgotten", "[integration][tcp_relay]") {
+  const bool politely = GENERATE(true, false);
+  CAPTURE(politely);
+  RelaySite site;
+  site.request_relay(site.open_session());
+  site.alice->join();
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }, 4000));
+
+  politely ? site.client_leg().connection->shutdown() : site.client_leg().connection->abort();
+
+  CHECK(site.loop.run_until([&] { return site.broker->tcp_relay_stats().left_early == 1; }, 2000));
+}
+
+TEST_CASE("tcp relay: a leg that goes while the other one sends ends both", "[integration][tcp_relay]") {
+  RelaySite site;
+  site.join_both();
+  const ByteBuffer much = pattern(std::size_t{20} << 20, 7);
+  site.client_leg().connection->write(much);
+  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().received.size() > 1'000'000; }, 5000));
+
+  site.gateway_leg().connection->abort();
+
+  CHECK(site.loop.run_until([&] { return site.client_leg().reset; }, 3000));
+  CHECK(site.broker->relay_load().sessions == 0);
+}
+
+TEST_CASE("tcp relay: sessions leave no descriptor behind", "[integration][tcp_relay]") {
+  RelaySite site(in_mode(SpaMode::kTcp));
+  const SessionId session = site.open_session();
+  const ByteBuffer some = pattern(300'000, 8);
+  const auto join = [&] {
+    const std::uint64_t pairs = site.broker->tcp_relay_stats().pairs_opened;
+    const std::size_t legs = site.alice->legs.size() + 1;
+    site.request_relay(session);
+    site.alice->join();
+    site.gateway->join();
+    REQUIRE(site.loop.run_until([&] {
+      return site.alice->legs.size() == legs && site.gateway->legs.size() == legs &&
+             site.broker->tcp_relay_stats().pairs_opened > pairs;
+    }, 4000));
+    site.client_leg().connection->write(some);
+    site.gateway_leg().connection->write(some);
+    REQUIRE(site.loop.run_until([&] {
+      return site.gateway_leg().received.size() == some.size() && site.client_leg().received.size() == some.size();
+    }, 4000));
+  };
+  std::ptrdiff_t before = 0;
+  for (int round = 0; round < 12; ++round) {
+    join();
+    if (round % 3 == 2) join();  // replaces the pair
+    site.client_leg().connection->shutdown();
+    round % 3 == 0 ? site.client_leg().connection->abort() : site.gateway_leg().connection->shutdown();
+    REQUIRE(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }, 4000));
+    for (auto* device : {&site.alice, &site.gateway}) {
+      (*device)->joins.clear();
+      for (const auto& leg : (*device)->legs) leg->connection.reset();
+    }
+    settle(site);
+    if (round == 2) before = open_descriptors();
+  }
+  CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("tcp relay: without a descriptor left a pair is refused and the next one is served",
+          "[integration][tcp_relay]") {
+  std::vector<std::string> lines;
+  RelaySite site(logging_to(lines));
+  const SessionId session = site.open_session();
+  site.request_relay(session);
+  site.gateway->join();
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }, 4000));
+  const auto client =
+      site.connect_raw(site.make_flight(site.alice_identity, site.alice->grants.back().pairing_token));
+  settle(site);
+  {
+    const NoFreeDescriptor none;
+    client->connection->write(kRelayJoinConfirmation);
+    CHECK(site.loop.run_until([&] { return client->over() && site.gateway_leg().over(); }, 2000));
+  }
+  CHECK(site.broker->relay_load().sessions == 0);
+  CHECK(said(lines, "natt.relay.no_descriptor"));
+
+  site.request_relay(session);
+  site.alice->join();
+  site.gateway->join();
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 1; }, 4000));
+}
+
+TEST_CASE("tcp relay: without a descriptor for a pipe octets are copied", "[integration][tcp_relay]") {
+  std::vector<std::string> lines;
+  RelaySite site(logging_to(lines));
+  site.join_both();
+  settle(site);
+  const ByteBuffer up = pattern(std::size_t{2} << 20, 9);
+  const NoFreeDescriptor none;
+
+  site.client_leg().connection->write(up);
+  site.client_leg().connection->shutdown();
+
+  CHECK(site.loop.run_until([&] { return site.gateway_leg().eof; }, 5000));
+  CHECK(site.gateway_leg().received == up);
+  CHECK(said(lines, "natt.relay.no_pipe"));
 }

@@ -303,6 +303,7 @@ void BrokerApp::add_counters(control::Health& health) const {
   program::add_signal_counters(health, broker_->signal_stats());
   program::add_stun_counters(health, broker_->stun_stats());
   program::add_relay_counters(health, broker_->relay_stats());
+  program::add_join_counters(health, broker_->tcp_relay_stats());
   program::add_udp_counters(health, broker_->udp_stats());
 }
 

@@ -60,6 +60,24 @@ void add_relay_counters(control::Health& health, const RelayStats& stats) {
                {"challenge", stats.challenges}}});
 }
 
+// Sessions and octets are in the counters of all relaying.
+void add_join_counters(control::Health& health, const TcpRelayStats& stats) {
+  health.add({"relayJoins",
+              {{"token", stats.tokens_issued},
+               {"joined", stats.legs_joined},
+               {"paused", stats.over_rate},
+               {"unknown_token", stats.unknown_token},
+               {"used_token", stats.used_token},
+               {"expired_token", stats.expired_token},
+               {"revoked_token", stats.revoked_token},
+               {"replaced_token", stats.replaced_token},
+               {"wrong_identity", stats.wrong_identity},
+               {"crowded", stats.crowded},
+               {"unconfirmed", stats.unconfirmed},
+               {"left_alone", stats.left_alone},
+               {"left_early", stats.left_early}}});
+}
+
 void add_signal_counters(control::Health& health, const SignalHubStats& stats) {
   health.add({"signalHandshakes",
               {{"started", stats.handshakes_started},

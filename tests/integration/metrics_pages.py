@@ -29,6 +29,7 @@ TABLES = {
     "relayPackets": ("natt_relay_packets_total", "verdict"),
     "relayBytes": ("natt_relay_bytes_total", None),
     "relayEvents": ("natt_relay_events_total", "event"),
+    "relayJoins": ("natt_relay_joins_total", "result"),
     "tunnelPacketsDropped": ("natt_tunnel_packets_dropped_total", "reason"),
     "tunnelEvents": ("natt_tunnel_events_total", "event"),
     "punchEvents": ("natt_punch_events_total", "event"),

@@ -51,6 +51,7 @@ control::Status everything() {
   program::add_signal_counters(health, {});
   program::add_stun_counters(health, {.answered = 21});
   program::add_relay_counters(health, {.bytes_forwarded = 22});
+  program::add_join_counters(health, {});
   program::add_punch_counters(health, {});
   program::add_udp_counters(health, {});
   gateway::add_tunnel_counters(health, {});
@@ -189,6 +190,8 @@ TEST_CASE("metrics: every field of the libraries' counters is surfaced", "[apps]
   constexpr std::size_t kField = sizeof(std::uint64_t);
   CHECK(fields(program::add_stun_counters, StunServer::Stats{}) * kField == sizeof(StunServer::Stats));
   CHECK(fields(program::add_relay_counters, RelayStats{}) * kField == sizeof(RelayStats));
+  // Without those that Broker::relay_stats() has: opened, closed, octets.
+  CHECK((fields(program::add_join_counters, TcpRelayStats{}) + 3) * kField == sizeof(TcpRelayStats));
   CHECK(fields(program::add_signal_counters, SignalHubStats{}) * kField == sizeof(SignalHubStats));
   CHECK(fields(program::add_grant_counters, AddressGrantsStats{}) * kField == sizeof(AddressGrantsStats));
   CHECK(fields(program::add_punch_counters, PunchAgent::Stats{}) * kField == sizeof(PunchAgent::Stats));

@@ -168,8 +168,8 @@ class Broker {
   // All gateways of the roster, and the clients that are connected.
   [[nodiscard]] std::vector<BrokerPeerState> peers(const std::string& site) const;
   [[nodiscard]] RelayLoad relay_load() const;
-  // Over UDP.
-  [[nodiscard]] const RelayStats& relay_stats() const;
+  // Sessions and octets over UDP and TCP, the rest of UDP.
+  [[nodiscard]] RelayStats relay_stats() const;
   [[nodiscard]] const TcpRelayStats& tcp_relay_stats() const;
   [[nodiscard]] const StunServer::Stats& stun_stats() const;
   [[nodiscard]] const SignalHubStats& signal_stats() const;

@@ -351,7 +351,14 @@ std::vector<RelaySessionReport> Broker::relay_sessions() const {
   return reports;
 }
 RelayLoad Broker::relay_load() const { return impl_->relay_.load(); }
-const RelayStats& Broker::relay_stats() const { return impl_->relay_.stats(); }
+RelayStats Broker::relay_stats() const {
+  RelayStats stats = impl_->relay_.stats();
+  const TcpRelayStats& tcp = impl_->tcp_relay_.stats();
+  stats.sessions_opened += tcp.pairs_opened;
+  stats.sessions_closed += tcp.pairs_closed;
+  stats.bytes_forwarded += tcp.bytes_forwarded;
+  return stats;
+}
 const TcpRelayStats& Broker::tcp_relay_stats() const { return impl_->tcp_relay_.stats(); }
 const StunServer::Stats& Broker::stun_stats() const { return impl_->stun_.stats(); }
 const SignalHubStats& Broker::signal_stats() const { return impl_->hub_.stats(); }

@@ -33,6 +33,17 @@ ByteBuffer operator+(ByteBuffer first, const ByteBuffer& second) {
   return first;
 }
 
+// Blanks are for the reader.
+ByteBuffer from_hex(std::string_view text) {
+  ByteBuffer bytes;
+  std::string digits(text);
+  std::erase(digits, ' ');
+  for (std::size_t at = 0; at < digits.size(); at += 2) {
+    bytes.push_back(static_cast<std::uint8_t>(std::stoul(digits.substr(at, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
 ByteBuffer bytes_of(std::string_view text) {
   const ByteView view = as_bytes(text);
   return {view.begin(), view.end()};
@@ -58,6 +69,20 @@ TEST_CASE("http2: nghttp2 as a client is served TCP both ways with half-close", 
   CHECK(peer.heard[stream].ended);
   CHECK(peer.heard[stream].closed);
   CHECK(peer.heard[stream].close_code == NGHTTP2_NO_ERROR);
+}
+
+TEST_CASE("http2: the vector of WIRE.md is a request with two octets", "[tunnel][http2]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  ForeignPeer peer(fixture);
+  peer.write(h2_preface());
+  peer.write(from_hex("000029 01 04 00000001  00 07 3a6d6574686f64 07 434f4e4e454354"
+                      "00 0a 3a617574686f72697479 0b 31302e302e302e313a3232"
+                      "000002 00 01 00000001  6869"));
+  peer.exchange();
+  REQUIRE(fixture.requests.size() == 1);
+  CHECK(fixture.requests[0].target == target("10.0.0.1:22"));
+  CHECK(as_text(fixture.streams[fixture.requests[0].stream].bytes) == "hi");
+  CHECK(fixture.streams[fixture.requests[0].stream].finished);
 }
 
 TEST_CASE("http2: nghttp2 as a client is served datagrams as capsules", "[tunnel][http2]") {

@@ -29,15 +29,14 @@ constexpr Duration kGoodbyeTime = std::chrono::seconds(5);
 
 TlsConnection::TlsConnection(Instant now, const Environment& environment, const Start& start,
                              std::unique_ptr<TlsStream> tls)
-    : side_(start.side),
-      options_(environment.options),
+    : options_(environment.options),
       tls_(std::move(tls)),
       http_(start.side, start.id, environment.shared, environment.options),
       keep_alive_(environment.options.keep_alive),
       started_(now),
       latest_(now),
       last_heard_(now),
-      last_sent_(now) {}
+      last_asked_(now) {}
 
 Result<std::unique_ptr<TlsConnection>> TlsConnection::make(Instant now, const Environment& environment,
                                                            const Start& start) {
@@ -115,13 +114,11 @@ bool TlsConnection::write_record() {
 
 ByteView TlsConnection::output(Instant now) {
   now = advance(now);
-  const std::size_t before = tls_->pending_ciphertext();
   while (state_ == State::kOpen && tls_->pending_ciphertext() <= kMaxOutput - kRecord && write_record()) {
   }
   if (state_ == State::kOpen && http_.failure()) handle_rule_broken(now);
   if (state_ == State::kDone) return {};
   const ByteView pending = tls_->ciphertext();
-  if (pending.size() > before) last_sent_ = now;
   if (pending.empty()) tls_->release_memory();
   return pending;
 }
@@ -150,7 +147,7 @@ void TlsConnection::handle_timeout(Instant now) {
   }
   if (now >= last_heard_ + options_.idle_timeout) return end({Errc::kTimeout, "the peer was silent for too long"});
   if (keep_alive_ <= Duration{} || now < quiet_since() + keep_alive_ || state_ == State::kHandshaking) return;
-  last_sent_ = now;
+  last_asked_ = now;
   // What the socket does not take yet asks as well as a PING would.
   if (tls_->pending_ciphertext() == 0) http_.ping();
 }
@@ -171,7 +168,7 @@ void TlsConnection::close_with(Instant now, std::uint64_t http_error, std::strin
   // Nobody listens for HTTP yet. A server's last flight may tell nothing about why.
   if (state_ == State::kHandshaking) return end(std::move(why));
   http_.say_goodbye(to_http2_code(http_error), reason);
-  say_goodbye(now);
+  say_goodbye();
   start_closing(now, std::move(why));
 }
 
@@ -180,14 +177,13 @@ void TlsConnection::handle_rule_broken(Instant now) {
   const Error why{Errc::kProtocol, fmt::format("HTTP/2 error {}: {}", nghttp2_http2_strerror(failure.code), failure.reason)};
   if (!http_.said_goodbye()) {
     http_.say_goodbye(failure.code, failure.reason);
-    say_goodbye(now);
+    say_goodbye();
   }
   start_closing(now, why);
 }
 
 // Control frames that wait before it go out as well; streams' bytes do not.
-void TlsConnection::say_goodbye(Instant now) {
-  last_sent_ = now;
+void TlsConnection::say_goodbye() {
   while (!http_.said_goodbye() && write_record()) {
   }
 }

@@ -73,14 +73,14 @@ class TlsConnection final : public TunnelConnection {
   void handle_rule_broken(Instant now);
   [[nodiscard]] Error error_of_peer() const;
   [[nodiscard]] bool write_record();
-  [[nodiscard]] Instant quiet_since() const { return std::max(last_heard_, last_sent_); }
+  // What is sent without an answer is no sign of life: a stream of datagrams one way would hide a dead peer.
+  [[nodiscard]] Instant quiet_since() const { return std::max(last_heard_, last_asked_); }
   [[nodiscard]] Instant handshake_deadline() const { return started_ + options_.handshake_timeout; }
-  void say_goodbye(Instant now);
+  void say_goodbye();
   void start_closing(Instant now, Error why);
   void end(Error why);
   void transition_to(State state);
 
-  Side side_;
   const TransportOptions& options_;
   State state_ = State::kHandshaking;
   std::unique_ptr<TlsStream> tls_;
@@ -89,7 +89,7 @@ class TlsConnection final : public TunnelConnection {
   Instant started_;
   Instant latest_;
   Instant last_heard_;
-  Instant last_sent_;
+  Instant last_asked_;
   Instant closing_until_;
   ConnectionStats stats_;
   bool confirmed_ = false;

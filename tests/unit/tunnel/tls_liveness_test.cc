@@ -34,6 +34,29 @@ TEST_CASE("tunnel over tls: a quiet client asks, and the answer shows", "[tunnel
   CHECK_FALSE(client.closed);  // longer than any idle timeout
 }
 
+TEST_CASE("tunnel over tls: a client that only sends asks all the same", "[tunnel][tls]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  TunnelFixture::ClientSetup setup;
+  setup.transport.keep_alive = 14s;
+  ClientSide& client = fixture.add_client(setup);
+  REQUIRE(fixture.connect(client));
+  const auto stream = client.core->open_tcp(target("10.99.0.5:22"));
+  REQUIRE(fixture.answered(client, *stream));
+  fixture.wire->run_for(1s);
+  const std::uint64_t before = client.core->stats().packets_in;
+
+  for (int second = 0; second < 60; ++second) {
+    REQUIRE(client.core->write(*stream, as_bytes("line")) == 4);
+    fixture.wire->flush();
+    fixture.wire->run_for(1s);
+  }
+
+  CHECK(fixture.streams[fixture.requests[0].stream].bytes.size() == 240);
+  const std::uint64_t answers = client.core->stats().packets_in - before;
+  CHECK(answers >= 4);
+  CHECK(answers <= 6);
+}
+
 TEST_CASE("tunnel over tls: a gateway asks a client when told to, and stops when told to", "[tunnel][tls]") {
   TunnelFixture fixture(test_seed(), {}, kTls);
   ClientSide& client = fixture.add_client();

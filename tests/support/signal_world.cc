@@ -28,6 +28,11 @@ SignalWorld::SignalWorld(std::vector<std::string> sites, SignalHubOptions option
 
 SignalWorld::~SignalWorld() = default;
 
+void SignalWorld::ask(const AdmissionPolicy& policy) {
+  admission = std::make_unique<SignalAdmission>(SignalAdmissionOptions{.policy = &policy, .log = {}}, verifiers_, grants,
+                                                random);
+}
+
 void SignalWorld::make_site(const std::string& name) {
   Site& site = sites_[name];
   site.pki = std::make_unique<TestPki>(name, sites_.size());

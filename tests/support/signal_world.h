@@ -87,6 +87,8 @@ class SignalWorld : public SeenAddresses {
   // As connect(), but nothing was exchanged yet.
   SignalPeer& prepare(Role role, const std::string& name, const PeerOptions& options = {},
                       const std::string& site = "hq");
+  // Members need its word as well from now on. Before the first connection.
+  void ask(const AdmissionPolicy& policy);
   // Opens the connection of a prepared peer with these first bytes.
   void open(SignalPeer& peer, ByteView first);
   // A connection without a SignalClient: what the broker sends collects in raw_output.

@@ -117,6 +117,37 @@ TEST_CASE("admission: an octet at a time is as good as at once", "[natt][signal]
   CHECK(alice.is_open());
 }
 
+TEST_CASE("admission: a member that the policy does not want is a stranger, whatever it shows", "[natt][signal]") {
+  struct OnlyAlice final : AdmissionPolicy {
+    mutable std::vector<std::pair<std::string, Admitted::Purpose>> asked;
+    bool admits(const Identity& identity, Admitted::Purpose purpose) const override {
+      asked.emplace_back(identity.name, purpose);
+      return identity.name == "alice";
+    }
+  } policy;
+  SignalWorld world({"hq"});
+  world.ask(policy);
+  SignalPeer& alice = world.prepare(Role::kClient, "alice");
+  SignalPeer& gateway = world.prepare(Role::kGateway, "gw1");
+
+  world.open(gateway, *gateway.client->first_flight(world.wall));
+
+  check_silent(world, gateway.channel);
+  CHECK(world.admission->stats().rejected_verdict == 1);
+  CHECK(world.admission->stats().silenced == 1);
+  CHECK(world.admission->stats().admitted == 0);
+  world.open(alice, *alice.client->first_flight(world.wall));
+  CHECK(alice.is_open());
+  constexpr auto kSignaling = Admitted::Purpose::kSignaling;
+  using Asked = std::pair<std::string, Admitted::Purpose>;
+  CHECK(policy.asked == std::vector<Asked>{{"gw1", kSignaling}, {"alice", kSignaling}});
+  // No frame, no question.
+  static_cast<void>(world.open_raw(ByteBuffer(2000, 0x16)));
+  CHECK(policy.asked.size() == 2);
+  world.advance(91s);
+  CHECK(world.admission->stats().pending == 0);
+}
+
 TEST_CASE("admission: the SPA identity chooses the site", "[natt][signal]") {
   SignalWorld world({"hq", "branch"});
 

@@ -53,16 +53,6 @@ Result<std::unique_ptr<RelayJoin>> SiteSignaling::join_relay(Instant now, Broker
   return join;
 }
 
-spa::KnockId SiteSignaling::start_join_knock(Instant now, Broker& broker, const SocketAddress& to) {
-  if (broker.join_knocks.size() >= kMaxJoinKnocks) broker.join_knocks.pop_front();
-  const auto ports = broker.listed.dns_port == 0 ? spa::KnockPorts::kServiceOnly : spa::KnockPorts::kServiceAndDns;
-  JoinKnock& join = broker.join_knocks.emplace_back(
-      JoinKnock{.knocks = std::make_unique<spa::KnockSchedule>(*broker.knocker, ports), .to = to});
-  const spa::KnockId id = join.knocks->start(now);
-  send_knocks(now);
-  return id;
-}
-
 ByteBuffer SiteSignaling::make_join_flight(BrokerIndex index, spa::KnockId knock, const spa::PairingToken& token) {
   const Broker* broker = find(index);
   if (broker == nullptr) return {};

@@ -279,24 +279,6 @@ SilenceEvidence SiteSignaling::evidence_for(const Broker& broker, SilenceEvidenc
   return evidence;
 }
 
-void SiteSignaling::send_knocks(Instant now) {
-  for (const auto& broker : brokers_) {
-    send_due_knocks(now, *broker, *broker->knocks, broker->link->address());
-    for (const JoinKnock& join : broker->join_knocks) send_due_knocks(now, *broker, *join.knocks, join.to);
-    std::erase_if(broker->join_knocks, [](const JoinKnock& join) { return !join.knocks->next_deadline(); });
-  }
-  rearm();
-}
-
-// From the socket of STUN and tunnel, so that a grant covers the address that they come from.
-void SiteSignaling::send_due_knocks(Instant now, const Broker& broker, spa::KnockSchedule& knocks, SocketAddress to) {
-  knocks.handle_timeout(now);
-  while (auto knock = knocks.poll_transmit(wall_now())) {
-    const std::uint16_t port = knock->carrier == spa::Transport::kDns ? broker.listed.dns_port : to.port;
-    driver_.send(Transmit{.to = {to.ip, port}, .from = {}, .bytes = std::move(knock->datagram)});
-  }
-}
-
 void SiteSignaling::rearm() {
   std::optional<Instant> deadline = retired_.empty() ? on_disk_.next_deadline() : std::optional(now());
   for (const auto& broker : brokers_) {

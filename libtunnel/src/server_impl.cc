@@ -76,7 +76,8 @@ void Server::Impl::handle_stranger(Instant now, PathId path, std::uint8_t ecn, B
     return;
   }
   if (!path) path = admission->path;
-  ServerEntry* const entry = path && connections_.make_room(now, admission->identity) ? create(now, info, path, *admission) : nullptr;
+  const bool room = path && connections_.make_room(now, admission->identity);
+  ServerEntry* const entry = room ? create(now, info, path, *admission) : nullptr;
   if (entry == nullptr) {
     ++stats_.over_limit;
     return;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// HTTP/3 (RFC 9114) of one connection over an ngtcp2_conn that somebody else drives. Knows nothing of packets. Errors of the peer's making
-// are HTTP/3 error codes for the connection's close. Resource type; nghttp3's callbacks only
-// move bytes and set flags.
+// HTTP/3 (RFC 9114) of one connection over an ngtcp2_conn that somebody else drives. Knows
+// nothing of packets. Errors of the peer's making are HTTP/3 error codes for the connection's
+// close. Resource type; nghttp3's callbacks only move bytes and set flags.
 
 #include <array>
 #include <cstdint>

@@ -290,3 +290,52 @@ TEST_CASE("tls: ALPN has to match", "[natt][tls]") {
     CHECK(((*client)->state() == State::kOpen) == row.connects);
   }
 }
+
+TEST_CASE("tls: bytes are read where they are and sent from where they are", "[natt][tls]") {
+  TestPki site;
+  Pair pair = good_pair(site);
+  pair.run();
+  const ByteBuffer sent(50'000, 0x5a);
+  pair.client->write(sent);
+  REQUIRE(pair.client->ciphertext().size() == pair.client->pending_ciphertext());
+  CHECK(pair.client->pending_ciphertext() > sent.size());
+
+  ByteBuffer received;
+  ByteBuffer buffer(TlsStream::kMaxPlaintext);
+  std::size_t piece = 1;
+  while (pair.client->pending_ciphertext() > 0) {
+    const ByteView pending = pair.client->ciphertext();
+    ByteView rest = pending.first(std::min(piece++, pending.size()));
+    const std::size_t taken = rest.size();
+    for (ByteView plain = pair.server->read(rest, buffer); !plain.empty(); plain = pair.server->read(rest, buffer)) {
+      received.insert(received.end(), plain.begin(), plain.end());
+    }
+    CHECK(rest.empty());
+    pair.client->consume_ciphertext(taken);
+    if (piece % 100 == 0) pair.client->write(as_bytes("z"));  // written while some of it waits
+  }
+  pair.client->release_memory();
+  CHECK(pair.client->ciphertext().empty());
+  CHECK(std::equal(sent.begin(), sent.end(), received.begin()));
+  CHECK(as_text(received).substr(sent.size()).find_first_not_of('z') == std::string_view::npos);
+
+  pair.client->close();
+  ByteView farewell = pair.client->ciphertext();
+  CHECK(pair.server->read(farewell, buffer).empty());
+  CHECK(pair.server->state() == State::kClosed);
+}
+
+TEST_CASE("tls: both ends know the protocol they agreed on", "[natt][tls]") {
+  TestPki site;
+  const auto offer = context(site.credentials(Role::kClient, "alice"), TlsDirection::kClient, "h2");
+  const auto answer = context(site.credentials(Role::kGateway, "gw1"), TlsDirection::kServer, "h2");
+  const auto client = std::move(TlsStream::connect(*offer, expect("hq", Role::kGateway), kTestNow).value());
+  const auto server = std::move(TlsStream::accept(*answer, expect("hq", Role::kClient), kTestNow).value());
+  while (Pair::carry(*client, *server, 1000) || Pair::carry(*server, *client, 1000)) {
+  }
+  CHECK(client->protocol() == "h2");
+  CHECK(server->protocol() == "h2");
+  Pair without = good_pair(site);
+  without.run();
+  CHECK(without.client->protocol().empty());
+}

@@ -44,3 +44,16 @@ TEST_CASE("silence watch: any packet that comes is an answer", "[tunnel][silence
   CHECK_FALSE(watch.is_dead(kStart + 1min, stats(6, 10)));
   CHECK(watch.next_deadline() == kStart + 1min + 30s);
 }
+
+TEST_CASE("silence watch: an excuse starts the time anew", "[tunnel][silence]") {
+  SilenceWatch watch;
+  static_cast<void>(watch.is_dead(kStart, stats(5, 6)));
+  static_cast<void>(watch.is_dead(kStart, stats(5, 7)));
+  REQUIRE(watch.is_dead(kStart + 30s, stats(5, 8)));
+
+  watch.excuse(kStart + 30s);
+
+  CHECK_FALSE(watch.is_dead(kStart + 59s, stats(5, 9)));
+  CHECK(watch.next_deadline() == kStart + 60s);
+  CHECK(watch.is_dead(kStart + 60s, stats(5, 9)));
+}

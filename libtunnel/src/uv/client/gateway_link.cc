@@ -335,7 +335,9 @@ std::optional<Instant> GatewayLink::next_deadline(Instant now) const {
 }
 
 void GatewayLink::watch_silence(Instant now) {
-  if (carrier_ && silence_.is_dead(now, carrier_->tunnel().stats())) on_tunnel_lost(now, "the gateway has gone silent");
+  if (!carrier_ || !silence_.is_dead(now, carrier_->tunnel().stats())) return;
+  if (carrier_->moves_backlog()) return silence_.excuse(now);
+  on_tunnel_lost(now, "the gateway has gone silent");
 }
 
 void GatewayLink::drain_tunnel(Instant now) {

@@ -18,6 +18,8 @@ class SilenceWatch {
 
   // True: what was sent has been without an answer for too long.
   [[nodiscard]] bool is_dead(Instant now, const ConnectionStats& stats);
+  // There is a reason why no answer came: the time starts anew.
+  void excuse(Instant now) { unanswered_since_ = now; }
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
  private:

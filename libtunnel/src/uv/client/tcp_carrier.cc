@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/uv/client/tcp_carrier.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <utility>
 
 #include <natt/errc.h>
 
@@ -138,6 +140,16 @@ ConnectionStats TcpCarrier::stats() const {
     stats.smoothed_rtt_us = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*rtt).count());
   }
   return stats;
+}
+
+bool TcpCarrier::moves_backlog() {
+  if (!connection_) return false;
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(connection_->descriptor(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  const std::uint64_t before = std::exchange(octets_taken_, info.tcpi_bytes_acked);
+  const bool waits = connection_->write_queue_bytes() > 0 || info.tcpi_notsent_bytes > 0;
+  return waits && octets_taken_ != before;
 }
 
 SocketAddress TcpCarrier::local() const { return connection_ ? connection_->local_address() : SocketAddress{}; }

@@ -50,6 +50,7 @@ class TcpCarrier final : public TunnelCarrier,
   [[nodiscard]] SocketAddress local() const override;
   // With the round-trip time that the kernel knows: of a relayed tunnel it is that of the way to the relay.
   [[nodiscard]] ConnectionStats stats() const override;
+  [[nodiscard]] bool moves_backlog() override;
   [[nodiscard]] AttemptFailure failure() const override { return failure_; }
 
  private:
@@ -78,6 +79,7 @@ class TcpCarrier final : public TunnelCarrier,
   std::unique_ptr<natt::uv::RelayJoin> join_;
   std::unique_ptr<natt::uv::TcpConnection> connection_;
   std::optional<SocketAddress> remote_;
+  std::uint64_t octets_taken_ = 0;  // by the other host, at the last look
   AttemptFailure failure_ = AttemptFailure::kHandshake;
 };
 

@@ -46,6 +46,9 @@ class TunnelCarrier {
   [[nodiscard]] virtual std::optional<SocketAddress> remote() const = 0;
   [[nodiscard]] virtual SocketAddress local() const = 0;
   [[nodiscard]] virtual ConnectionStats stats() const { return tunnel().stats(); }
+  // Whether the other host has taken some of what is waiting for it since the last call: where much waits on a slow
+  // path, answers are long on their way. False where that cannot be told.
+  [[nodiscard]] virtual bool moves_backlog() { return false; }
   // Why it has come to nothing, once the tunnel is closed.
   [[nodiscard]] virtual AttemptFailure failure() const { return AttemptFailure::kHandshake; }
 };

@@ -29,8 +29,7 @@ SignalWorld::SignalWorld(std::vector<std::string> sites, SignalHubOptions option
 SignalWorld::~SignalWorld() = default;
 
 void SignalWorld::ask(const AdmissionPolicy& policy) {
-  admission = std::make_unique<SignalAdmission>(SignalAdmissionOptions{.policy = &policy, .log = {}}, verifiers_, grants,
-                                                random);
+  admission = std::make_unique<SignalAdmission>(SignalAdmissionOptions{.policy = &policy}, verifiers_, grants, random);
 }
 
 void SignalWorld::make_site(const std::string& name) {

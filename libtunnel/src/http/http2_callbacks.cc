@@ -34,7 +34,8 @@ int Http2Callbacks::begin_frame(nghttp2_session*, const nghttp2_frame_hd* header
 }
 
 int Http2Callbacks::begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* session) noexcept {
-  session_of(session).handle_begin_head(frame->headers);
+  // Not for PUSH_PROMISE, which nghttp2 refuses behind this call.
+  if (frame->hd.type == NGHTTP2_HEADERS) session_of(session).handle_begin_head(frame->headers);
   return 0;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What only a tunnel over TLS has: the first record, TCP connections that end, output that
 // waits, and PING. What it has in common with QUIC is tested there, over both.
+#include <utility>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
@@ -199,4 +201,27 @@ TEST_CASE("tunnel over tls: a gateway behind a full socket keeps its streams' by
   }));
   CHECK(client.streams[stream->number].bytes == bytes);
   CHECK(fixture.streams[at_server].writable);
+}
+
+TEST_CASE("tunnel over tls: what is no TLS ends the handshake at either end", "[tunnel][tls]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  ClientSide& client = fixture.add_client();
+  const std::string_view bytes = GENERATE("GET / HTTP/1.1\r\n\r\n", "\x17\x03\x03\x48\x01 a record beyond 2^14 + 256",
+                                          "\x16\x03\x03\xff\xff", "\x15\x03\x03\x01\x02\x02\x28");
+  const bool at_server = GENERATE(true, false);
+  bool replaced = false;
+  fixture.tcp().link(client.over_tls()).tap = [&](bool to_server, ByteBuffer& out) {
+    if (to_server != at_server || std::exchange(replaced, true)) return;
+    const ByteView view = as_bytes(bytes);
+    out.assign(view.begin(), view.end());
+    out.resize(20'000);
+  };
+
+  REQUIRE(fixture.wire->run_for(11s, [&] { return client.closed.has_value(); }));
+
+  CHECK_FALSE(client.connected);
+  fixture.wire->run_for(11s);
+  CHECK(fixture.connected.empty());
+  CHECK(fixture.handshakes_failed() == 1);
+  CHECK(fixture.server->is_idle());
 }

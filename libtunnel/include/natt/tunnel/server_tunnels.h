@@ -28,7 +28,7 @@ struct ServerOptions {
   // was silent for longest is closed.
   std::size_t max_connections_per_identity = 16;
   // Requests that a client takes back before they were answered: burst and rate per second,
-  // beyond which the connection is closed with H3_EXCESSIVE_LOAD (CVE-2023-44487).
+  // beyond which the connection is closed with H3_EXCESSIVE_LOAD or ENHANCE_YOUR_CALM (CVE-2023-44487).
   std::uint32_t reset_burst = 500;
   std::uint32_t resets_per_second = 100;
 };

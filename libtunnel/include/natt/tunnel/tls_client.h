@@ -61,13 +61,16 @@ class TlsClient final : public ClientTunnel {
   [[nodiscard]] std::optional<ClientEvent> poll_event() override;
 
   [[nodiscard]] Result<StreamId> open_tcp(const Authority& target) override;
+  // These two are kLimit until Confirmed: a client may not ask for extended CONNECT before the gateway's SETTINGS
+  // (RFC 8441 section 3). kRefused when those do not offer it.
   [[nodiscard]] Result<StreamId> open_udp(const Authority& target) override;
   [[nodiscard]] Result<StreamId> open_ip() override;
 
   // What output() still gives ends with GOAWAY and close_notify; the owner closes the TCP connection after it.
   void close(Instant now, std::string_view reason) override;
   [[nodiscard]] bool is_closed() const override;
-  // packets_in and packets_out count reads and TLS records; there is no RTT or congestion window of ours: 0.
+  // packets_in counts handle_bytes() that brought something, be it the answer to a PING; packets_out what was consumed
+  // of output(). There is no RTT, congestion window or UDP payload of ours: 0.
   [[nodiscard]] ConnectionStats stats() const override;
 
   [[nodiscard]] MutableBytes reserve(StreamId stream) override;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// How the QUIC connections of a tunnel behave; the same struct on both ends. The defaults
-// are what the product ships; each says why.
+// How the connections of a tunnel behave, over QUIC and over TLS; the same struct on both
+// ends. The defaults are what the product ships; each says why.
 
 #include <chrono>
 #include <cstddef>

@@ -17,11 +17,14 @@ KINDS = {"Direct": ("port-restricted", "none", natlab.GATEWAY),
          "Relay": ("symmetric", "symmetric", None)}
 
 
-class TunTest(unittest.TestCase):
+class TunChecks(unittest.TestCase):
+    # What every site of a class is made with.
+    INIT = ()
+
     def site(self, kind, routes=(natlab.PROTECTED_NETWORK,), accept=(natlab.PROTECTED_NETWORK,)):
         client_nat, gateway_nat, address = KINDS[kind]
         lab = self.enterContext(natlab.Lab(client_nat, gateway_nat))
-        site = natt_site.Site(lab, gateway_address=address, allow=RULES)
+        site = natt_site.Site(lab, gateway_address=address, allow=RULES, options=self.INIT)
         for key, value in (("enabled", True), ("pool", [POOL]), ("routes", list(routes))):
             toml_edit.set_key(site.config("gateway-gw1"), "tun", key, value)
         for key, value in (("enabled", True), ("accept_routes", list(accept))):
@@ -61,6 +64,8 @@ class TunTest(unittest.TestCase):
         self.assertIn("natt.ip.denied", site.processes["gateway-gw1"].text())
         self.assertEqual(site.error_lines(), [])
 
+
+class TunTest(TunChecks):
     def test_direct(self):
         self.check("Direct")
 

@@ -92,7 +92,8 @@ class RelayDevice final : public uv::SiteSignaling::Listener,
 
 class RelaySite {
  public:
-  explicit RelaySite(uv::BrokerOptions options = {}, std::uint64_t gateway_features = kFeatureRelayUdp | kFeatureRelayTcp);
+  explicit RelaySite(uv::BrokerOptions options = {},
+                     std::uint64_t gateway_features = kFeatureRelayUdp | kFeatureRelayTcp);
   ~RelaySite();
 
   // A session between alice and the gateway, accepted by it.

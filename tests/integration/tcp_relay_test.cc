@@ -314,7 +314,8 @@ TEST_CASE("tcp relay: a rate quota slows a session down and loses nothing", "[in
   CHECK(site.broker->tcp_relay_stats().over_rate > 0);
 }
 
-TEST_CASE("tcp relay: a grant that is not for TCP, or leads elsewhere, is refused by the end", "[integration][tcp_relay]") {
+TEST_CASE("tcp relay: a grant that is not for TCP, or leads elsewhere, is refused by the end",
+          "[integration][tcp_relay]") {
   RelaySite site;
   site.request_relay(site.open_session());
   RelayGrantMessage grant = site.alice->grants.back();
@@ -363,11 +364,17 @@ TEST_CASE("tcp relay: a leg that waits and goes is forgotten", "[integration][tc
 }
 
 TEST_CASE("tcp relay: a leg that goes while the other one sends ends both", "[integration][tcp_relay]") {
+  // After its FIN the kernel says EPIPE, and raises SIGPIPE.
+  const bool half_closed = GENERATE(true, false);
+  CAPTURE(half_closed);
   RelaySite site;
   site.join_both();
-  const ByteBuffer much = pattern(std::size_t{20} << 20, 7);
+  const ByteBuffer much = pattern(std::size_t{40} << 20, 7);
+  if (half_closed) site.gateway_leg().connection->shutdown();
   site.client_leg().connection->write(much);
   REQUIRE(site.loop.run_until([&] { return site.gateway_leg().received.size() > 1'000'000; }, 5000));
+  site.gateway_leg().connection->pause_reading();
+  settle(site);
 
   site.gateway_leg().connection->abort();
 
@@ -457,4 +464,68 @@ TEST_CASE("tcp relay: without a descriptor for a pipe octets are copied", "[inte
   site.gateway_leg().connection->resume_reading();
   CHECK(site.loop.run_until([&] { return site.gateway_leg().received.size() == up.size(); }, 10'000));
   CHECK(site.gateway_leg().received == up);
+}
+
+TEST_CASE("tcp relay: a fast session leaves the others their turn", "[integration][tcp_relay]") {
+  RelaySite site(in_mode(SpaMode::kTcp));
+  site.join_both();
+  static_cast<void>(site.loop.run_until([] { return false; }, 1000));  // one offer a second
+  site.join_both();
+  JoinedLeg& fast = *site.alice->legs[0];
+  JoinedLeg& fast_end = *site.gateway->legs[0];
+  JoinedLeg& slow = *site.alice->legs[1];
+  JoinedLeg& slow_end = *site.gateway->legs[1];
+  const ByteBuffer much = pattern(std::size_t{64} << 20, 11);
+  fast.connection->write(much);
+  Duration worst{};
+
+  for (std::size_t i = 1; i <= 20; ++i) {
+    const Instant asked = uv::now();
+    slow.connection->write(as_bytes("x"));
+    REQUIRE(site.loop.run_until([&] { return slow_end.received.size() == i; }, 3000));
+    worst = std::max(worst, uv::now() - asked);
+  }
+
+  CHECK(fast_end.received.size() < much.size());
+  CHECK(worst < 200ms);
+  REQUIRE(site.loop.run_until([&] { return fast_end.received.size() == much.size(); }, 20'000));
+  CHECK(fast_end.received == much);
+}
+
+TEST_CASE("tcp relay: a join that nobody answers fails, and one that is destroyed says nothing",
+          "[integration][tcp_relay]") {
+  RelaySite site;
+  site.request_relay(site.open_session());
+  const auto grant = site.alice->grants.back();
+  SECTION("nobody there") {
+    // Still an address of the broker, but not its port.
+    RelayGrantMessage wrong = grant;
+    wrong.relay.port = 1;
+    site.alice->join(wrong);
+    CHECK(site.loop.run_until([&] { return !site.alice->failed.empty(); }, 5000));
+    CHECK(site.alice->failed[0].code == make_error_code(Errc::kRefused));
+  }
+  SECTION("destroyed") {
+    site.alice->join(grant);
+    site.alice->joins.clear();
+    static_cast<void>(site.loop.run_until([] { return false; }, 500));
+    CHECK(site.alice->failed.empty());
+    CHECK(site.broker->tcp_relay_stats().legs_joined == 0);
+  }
+  CHECK(site.alice->legs.empty());
+}
+
+TEST_CASE("tcp relay: a gateway joins many relays at once, from one address", "[integration][tcp_relay]") {
+  // In mode udp-tcp each of them needs a knock of its own, and they overtake each other.
+  RelaySite site;
+  constexpr std::size_t kSessions = 4;
+  for (std::size_t i = 0; i < kSessions; ++i) {
+    if (i > 0) static_cast<void>(site.loop.run_until([] { return false; }, 1000));  // one offer a second
+    site.request_relay(site.open_session());
+  }
+  for (const RelayGrantMessage& grant : site.gateway->grants) site.gateway->join(grant);
+  for (const RelayGrantMessage& grant : site.alice->grants) site.alice->join(grant);
+
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == kSessions; }, 5000));
+  CHECK(site.broker->door(uv::now()).connections.rejected_knock == 0);
 }

@@ -20,7 +20,8 @@ std::optional<TokenTable::Place> TcpRelay::Impl::accept_token(const Identity& id
   const Identity& owner = sessions.at(place->session).end(place->side);
   if (owner == identity) return place;
   ++stats.wrong_identity;
-  options.log(LogLevel::kWarning, fmt::format("natt.relay.wrong_token device={} owner={}", identity.uri(), owner.uri()));
+  options.log(LogLevel::kWarning,
+              fmt::format("natt.relay.wrong_token device={} owner={}", identity.uri(), owner.uri()));
   return std::nullopt;
 }
 

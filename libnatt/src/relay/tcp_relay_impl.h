@@ -63,7 +63,8 @@ struct TcpRelay::Impl {
                                                   const RelaySessionId& id);
   void renew(Instant now, std::uint64_t number, Session& session, RelaySide side);
   // Whose leg the token is of, when this identity may show it.
-  [[nodiscard]] std::optional<relay::TokenTable::Place> accept_token(const Identity& identity, const TcpRelayToken& token);
+  [[nodiscard]] std::optional<relay::TokenTable::Place> accept_token(const Identity& identity,
+                                                                     const TcpRelayToken& token);
   void refuse_token(const TcpRelayToken& token);
   // Takes octets of the confirmation off the front; false when the leg was dropped.
   [[nodiscard]] bool read_confirmation(TcpLegId id, Leg& leg, ByteView& bytes);

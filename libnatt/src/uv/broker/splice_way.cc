@@ -44,7 +44,8 @@ SpliceWay::Step SpliceWay::read_result(ssize_t got) {
 }
 
 SpliceWay::Step SpliceWay::pull_spliced(std::size_t most) {
-  const ssize_t got = ::splice(from_, nullptr, pipe_->write_end.get(), nullptr, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  const ssize_t got =
+      ::splice(from_, nullptr, pipe_->write_end.get(), nullptr, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   if (got < 0 && is_refusal(errno)) {
     copies_ = true;
     return pull_copied(most);

@@ -33,8 +33,8 @@ class SpliceWay {
   SpliceWay(const SpliceWay&) = delete;
   SpliceWay& operator=(const SpliceWay&) = delete;
 
-  // Reads at most `most` octets (1 to kChunk). Only while nothing is held. 0 octets: there is nothing now, or the sender
-  // has finished.
+  // Reads at most `most` octets (1 to kChunk). Only while nothing is held. 0 octets: there is nothing now, or the
+  // sender has finished.
   [[nodiscard]] Step pull(std::size_t most);
   // Writes what is held; the end of the stream as well, once everything is out.
   [[nodiscard]] Step push();

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <functional>
 #include <string>
@@ -214,6 +215,41 @@ TEST_CASE("tcp: writing to a peer that has reset ends in on_closed, once", "[nat
   REQUIRE(loop.run_until([&] { return !pair.far.closed.empty(); }));
   loop.run_turns();
   CHECK(pair.far.closed.size() == 1);
+}
+
+TEST_CASE("tcp: a peer that resets while we wait to write, and read nothing, ends in on_closed", "[natt][uv]") {
+  test::UvLoop loop;
+  Pair pair(loop);
+  SECTION("after its end of stream") {
+    pair.near.connection->shutdown();
+    REQUIRE(loop.run_until([&] { return pair.far.eof == 1; }));
+  }
+  SECTION("paused") { pair.far.connection->pause_reading(); }
+  pair.near.connection->pause_reading();
+  pair.far.connection->write(pattern(std::size_t{32} << 20));
+  loop.run_turns(20);
+  REQUIRE(pair.far.connection->write_queue_bytes() > 0);
+
+  pair.near.connection->abort();
+
+  CHECK(loop.run_until([&] { return pair.far.closed.size() == 1; }));
+}
+
+TEST_CASE("tcp: at most so many octets are handed over at a time", "[natt][uv]") {
+  test::UvLoop loop;
+  Pair pair(loop);
+  std::size_t largest = 0;
+  std::size_t before = 0;
+  pair.far.on_any = [&] {
+    largest = std::max(largest, pair.far.bytes.size() - before);
+    before = pair.far.bytes.size();
+  };
+  pair.far.connection->limit_reads(100);
+  const ByteBuffer bytes = pattern(10'000);
+  pair.near.connection->write(bytes);
+  REQUIRE(loop.run_until([&] { return pair.far.bytes.size() == bytes.size(); }));
+  CHECK(largest == 100);
+  CHECK(pair.far.bytes == bytes);
 }
 
 TEST_CASE("tcp: a refused connection is told from the loop", "[natt][uv]") {

@@ -117,6 +117,11 @@ struct TcpConnection::Block final : Timer::Listener {
   void drain();
   void end_our_half();
   void fail_with(int error_number, Instant now);
+  // Why the socket is in error.
+  [[nodiscard]] int take_error() const {
+    const int error = pending_error(fd.get());
+    return error != 0 ? error : ECONNRESET;
+  }
   void on_timer(Instant now) override { fail_with(failure != 0 ? failure : ETIMEDOUT, now); }
 
   static void on_poll(uv_poll_t* poll, int status, int events) noexcept;
@@ -147,7 +152,10 @@ void TcpConnection::Block::on_poll(uv_poll_t* poll, int status, int events) noex
   // An error (status < 0) shows in the next read, after what came before it.
   if (status < 0 || (events & UV_READABLE) != 0) block->handle_readable(at);
   if (block->alive() && (events & UV_WRITABLE) != 0) block->handle_writable(at);
-  if (block->alive()) block->watch();
+  if (!block->alive()) return;
+  // Nothing is read, so no read will tell, and watching on would only spin.
+  if (status < 0 && !block->reads()) return block->fail_with(block->take_error(), at);
+  block->watch();
 }
 
 void TcpConnection::Block::finish_connect(Instant now) {

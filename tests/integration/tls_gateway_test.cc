@@ -158,6 +158,20 @@ TEST_CASE("tls gateway: a relayed tunnel belongs to its session and needs no doo
                             1000));
 }
 
+TEST_CASE("tls gateway: a relayed tunnel that breaks takes its session along", "[integration][site]") {
+  TlsSite world({.direct = false, .protocol = tunnel::TunnelProtocol::kTls});
+  LoopbackSite& site = world.site;
+  site.open_client();
+  REQUIRE(site.connect());
+  REQUIRE(site.gateway->session_count() == 1);
+
+  // As when it is killed: the kernel closes its connections, and it says nothing.
+  site.client.reset();
+
+  CHECK(site.loop.run_until([&] { return site.gateway->connections().empty() && site.gateway->session_count() == 0; }));
+  CHECK(site.loop.run_until([&] { return site.broker->sessions().empty(); }));
+}
+
 TEST_CASE("tls gateway: whoever has not proved himself meets silence", "[integration][site]") {
   TlsSite world;
   LoopbackSite& site = world.site;

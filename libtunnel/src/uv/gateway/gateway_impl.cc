@@ -229,7 +229,7 @@ void Gateway::Impl::bind_session(Instant now, Tunnel& tunnel) {
 
 void Gateway::Impl::release(Instant now, Tunnel& tunnel) {
   if (tunnel.path) driver_->endpoint().release_path(now, tunnel.path);
-  if (tunnel.session) sessions_->release_tunnel(now, *tunnel.session);
+  if (tunnel.session) sessions_->release_tunnel(now, *tunnel.session, tunnel.tls.has_value());
   tunnel.session.reset();
 }
 

@@ -122,13 +122,14 @@ void GatewaySessions::note_tunnel(const SessionId& session) {
   if (found != sessions_.end()) ++found->second.tunnels;
 }
 
-void GatewaySessions::release_tunnel(Instant now, const SessionId& session) {
+void GatewaySessions::release_tunnel(Instant now, const SessionId& session, bool leg_is_gone) {
   const auto found = sessions_.find(session);
   if (found == sessions_.end() || found->second.tunnels == 0) return;
   if (--found->second.tunnels > 0) return;
   // The client may be changing paths inside the session: it gets the time of a new handshake.
   found->second.opened = now;
-  if (found->second.ended_by_client) end(now, session, SessionEndReason::kClosed);
+  if (found->second.ended_by_client) return end(now, session, SessionEndReason::kClosed);
+  if (leg_is_gone) end(now, session, SessionEndReason::kPeerGone);
 }
 
 void GatewaySessions::end_client(Instant now, const Identity& client) {

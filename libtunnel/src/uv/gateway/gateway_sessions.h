@@ -42,9 +42,10 @@ class GatewaySessions {
   void trickle(Instant now);
   void request_relay_renewal(Instant now, const SessionRelayRenewal& renewal);
 
-  // A tunnel runs over the session's path, or no longer.
+  // A tunnel runs over the session's path, or no longer. `leg_is_gone`: it was relayed over TCP, and a leg is good for one
+  // connection, so the session ends with its last tunnel.
   void note_tunnel(const SessionId& session);
-  void release_tunnel(Instant now, const SessionId& session);
+  void release_tunnel(Instant now, const SessionId& session, bool leg_is_gone);
   // For both ends: its checks and relay leg stop, the broker tells the client.
   void end(Instant now, const SessionId& id, SessionEndReason reason);
   // Revocation.

@@ -27,6 +27,13 @@ std::uint16_t free_port(uv_loop_t& loop, Random& random) {
 
 }  // namespace
 
+std::string test_pattern(std::size_t size) {
+  std::string text(size, '\0');
+  SeededRandom random(7);
+  random.fill({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
+  return text;
+}
+
 class EchoService::Connection final : public uv::TcpConnection::Listener {
  public:
   explicit Connection(std::unique_ptr<uv::TcpConnection> connection) : connection_(std::move(connection)) {

@@ -23,6 +23,9 @@
 
 namespace natt::test {
 
+// As many octets as asked for, the same ones each time.
+[[nodiscard]] std::string test_pattern(std::size_t size);
+
 // Allows clients by name to reach every loopback port, and says why not otherwise.
 class LoopbackPolicy final : public tunnel::uv::GatewayPolicy {
  public:

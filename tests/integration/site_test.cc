@@ -14,36 +14,11 @@ using namespace natt;
 using namespace natt::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-std::string pattern(std::size_t size) {
-  std::string text(size, '\0');
-  SeededRandom random(7);
-  random.fill({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
-  return text;
-}
-
-void open_all(LoopbackSite& site) {
-  site.open_broker();
-  site.open_gateway();
-  REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }));
-  site.open_client();
-}
-
-tunnel::uv::StreamRequestId open_echo(LoopbackSite& site, LocalApplication& application) {
-  const auto target = tunnel::Authority::of(site.echo->address());
-  const auto id = site.client->open_stream(uv::now(), "gw1", target);
-  site.client->attach(uv::now(), id, application.take_other_end());
-  return id;
-}
-
-}  // namespace
-
 TEST_CASE("site: a stream travels through a direct tunnel and back", "[integration][site]") {
   LoopbackSite site({});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  open_echo(site, application);
+  site.open_echo(application);
 
   application.write(as_bytes("hello"));
 
@@ -54,9 +29,9 @@ TEST_CASE("site: a stream travels through a direct tunnel and back", "[integrati
 
 TEST_CASE("site: without a known address the tunnel runs through the relay", "[integration][site]") {
   LoopbackSite site({.direct = false});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  open_echo(site, application);
+  site.open_echo(application);
 
   application.write(as_bytes("hello"));
 
@@ -70,10 +45,10 @@ TEST_CASE("site: eight megabytes come back unchanged, and both half-closes arriv
   const bool direct = GENERATE(true, false);
   CAPTURE(direct);
   LoopbackSite site({.direct = direct});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  open_echo(site, application);
-  const std::string sent = pattern(8 << 20);
+  site.open_echo(application);
+  const std::string sent = test_pattern(8 << 20);
 
   application.write(as_bytes(sent));
   application.shutdown();
@@ -86,11 +61,11 @@ TEST_CASE("site: eight megabytes come back unchanged, and both half-closes arriv
 
 TEST_CASE("site: a hundred streams at once keep their bytes apart", "[integration][site]") {
   LoopbackSite site({});
-  open_all(site);
+  site.open_all();
   std::vector<std::unique_ptr<LocalApplication>> applications;
   for (int i = 0; i < 100; ++i) {
     applications.push_back(std::make_unique<LocalApplication>(site.loop));
-    open_echo(site, *applications.back());
+    site.open_echo(*applications.back());
     applications.back()->write(as_bytes("stream " + std::to_string(i)));
     applications.back()->shutdown();
   }
@@ -106,7 +81,7 @@ TEST_CASE("site: a hundred streams at once keep their bytes apart", "[integratio
 
 TEST_CASE("site: a target that no rule allows is refused with 403 and the connection reset", "[integration][site]") {
   LoopbackSite site({});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
   const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
   const auto id = site.client->open_stream(uv::now(), "gw1", target);
@@ -121,9 +96,9 @@ TEST_CASE("site: a target that no rule allows is refused with 403 and the connec
 TEST_CASE("site: a gateway that does not know the client refuses its offer", "[integration][site]") {
   LoopbackSite site({.direct = false});
   site.policy.allowed = "somebody else";
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  const auto id = open_echo(site, application);
+  const auto id = site.open_echo(application);
 
   CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
   CHECK(site.failed[id].reason.find("not-entitled") != std::string::npos);
@@ -134,9 +109,9 @@ TEST_CASE("site: revoking a client at the broker ends its tunnel within a second
   const bool direct = GENERATE(true, false);
   CAPTURE(direct);
   LoopbackSite site({.direct = direct});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  open_echo(site, application);
+  site.open_echo(application);
   application.write(as_bytes("hello"));
   REQUIRE(site.loop.run_until([&] { return application.received == "hello"; }, 8000));
 
@@ -208,9 +183,9 @@ TEST_CASE("site: a roster that the broker cannot write is in force, and written 
 
 TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {
   LoopbackSite site({});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  open_echo(site, application);
+  site.open_echo(application);
   application.write(as_bytes("before"));
   REQUIRE(site.loop.run_until([&] { return application.received == "before"; }, 5000));
 
@@ -227,7 +202,7 @@ TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {
 
 TEST_CASE("site: a restarted gateway is raced for again", "[integration][site]") {
   LoopbackSite site({});
-  open_all(site);
+  site.open_all();
   REQUIRE(site.connect());
 
   site.gateway.reset();
@@ -236,7 +211,7 @@ TEST_CASE("site: a restarted gateway is raced for again", "[integration][site]")
 
   LocalApplication application(site.loop);
   CHECK(site.loop.run_until([&] { return site.gateway->connections().size() == 1; }, 20'000));
-  open_echo(site, application);
+  site.open_echo(application);
   application.write(as_bytes("again"));
   CHECK(site.loop.run_until([&] { return application.received == "again"; }, 5000));
 }
@@ -245,10 +220,10 @@ TEST_CASE("site: destroying any part in the middle of a transfer is boring", "[i
   const int part = GENERATE(0, 1, 2);
   CAPTURE(part);
   LoopbackSite site({.direct = part != 2});
-  open_all(site);
+  site.open_all();
   LocalApplication application(site.loop);
-  open_echo(site, application);
-  application.write(as_bytes(pattern(4 << 20)));
+  site.open_echo(application);
+  application.write(as_bytes(test_pattern(4 << 20)));
   REQUIRE(site.loop.run_until([&] { return application.received.size() > 100'000; }, 8000));
 
   if (part == 0) site.client.reset();
@@ -265,7 +240,7 @@ TEST_CASE("site: a client whose gateway cannot be reached says why", "[integrati
   site.open_broker();
   site.open_client();
   LocalApplication application(site.loop);
-  const auto id = open_echo(site, application);
+  const auto id = site.open_echo(application);
 
   CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
   CHECK(site.failed[id].status == 0);
@@ -276,25 +251,25 @@ TEST_CASE("site: datagrams of a UDP flow reach their target and come back", "[in
   const bool direct = GENERATE(true, false);
   CAPTURE(direct);
   LoopbackSite site({.direct = direct});
-  open_all(site);
+  site.open_all();
   UdpEcho echo(site.loop.get());
   const auto id = site.client->open_udp(uv::now(), "gw1", tunnel::Authority::of(echo.address()));
   CHECK_FALSE(site.client->send_datagram(uv::now(), id, as_bytes("too early")));
   REQUIRE(site.loop.run_until([&] { return !site.opened.empty(); }, 8000));
 
   CHECK(site.client->send_datagram(uv::now(), id, as_bytes("one")));
-  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(pattern(1200))));
+  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(test_pattern(1200))));
 
   CHECK(site.loop.run_until([&] { return site.datagrams[id].size() == 2; }));
   CHECK(site.datagrams[id].at(0) == "one");
-  CHECK(site.datagrams[id].at(1) == pattern(1200));
+  CHECK(site.datagrams[id].at(1) == test_pattern(1200));
   site.client->cancel(uv::now(), id);
   CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
 }
 
 TEST_CASE("site: a UDP flow that no rule allows is refused", "[integration][site]") {
   LoopbackSite site({});
-  open_all(site);
+  site.open_all();
   const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
   const auto id = site.client->open_udp(uv::now(), "gw1", target);
 

@@ -19,13 +19,6 @@ namespace {
 
 LoopbackSite::Options tls(bool direct = true) { return {.direct = direct, .protocol = TunnelProtocol::kTls}; }
 
-std::string pattern(std::size_t size) {
-  std::string text(size, '\0');
-  SeededRandom random(11);
-  random.fill({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
-  return text;
-}
-
 // Takes connections and says nothing.
 class SilentListener final : private uv::TcpListener::Listener {
  public:
@@ -224,7 +217,7 @@ TEST_CASE("tls site: sixteen megabytes come back unchanged, and both half-closes
   site.open_all();
   LocalApplication application(site.loop);
   site.open_echo(application);
-  const std::string sent = pattern(16 << 20);
+  const std::string sent = test_pattern(16 << 20);
 
   application.write(as_bytes(sent));
   application.shutdown();
@@ -262,7 +255,7 @@ TEST_CASE("tls site: one stream that nobody reads does not hold up another", "[i
   LocalApplication stuck(site.loop);
   site.open_echo(stuck);
   stuck.stop_reading();
-  stuck.write(as_bytes(pattern(32 << 20)));
+  stuck.write(as_bytes(test_pattern(32 << 20)));
   static_cast<void>(site.loop.run_until([] { return false; }, 500));
 
   check_echo(site, "still here");
@@ -293,11 +286,11 @@ TEST_CASE("tls site: datagrams of a UDP flow reach their target and come back", 
   REQUIRE(site.loop.run_until([&] { return !site.opened.empty(); }, 8000));
 
   CHECK(site.client->send_datagram(uv::now(), id, as_bytes("one")));
-  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(pattern(1472))));
+  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(test_pattern(1472))));
 
   CHECK(site.loop.run_until([&] { return site.datagrams[id].size() == 2; }));
   CHECK(site.datagrams[id].at(0) == "one");
-  CHECK(site.datagrams[id].at(1) == pattern(1472));
+  CHECK(site.datagrams[id].at(1) == test_pattern(1472));
   site.client->cancel(uv::now(), id);
   CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
 }
@@ -415,7 +408,7 @@ TEST_CASE("tls site: destroying any part in the middle of a transfer is boring",
   site.open_all();
   LocalApplication application(site.loop);
   site.open_echo(application);
-  application.write(as_bytes(pattern(8 << 20)));
+  application.write(as_bytes(test_pattern(8 << 20)));
   REQUIRE(site.loop.run_until([&] { return application.received.size() > 100'000; }, 8000));
 
   if (part == 0) site.client.reset();

@@ -529,3 +529,14 @@ TEST_CASE("tcp relay: a gateway joins many relays at once, from one address", "[
   CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == kSessions; }, 5000));
   CHECK(site.broker->door(uv::now()).connections.rejected_knock == 0);
 }
+
+TEST_CASE("tcp relay: a broker that goes resets both ends", "[integration][tcp_relay]") {
+  RelaySite site;
+  site.join_both();
+  site.client_leg().connection->write(as_bytes("last"));
+  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().text() == "last"; }, 3000));
+
+  site.broker.reset();
+
+  CHECK(site.loop.run_until([&] { return site.client_leg().reset && site.gateway_leg().reset; }, 3000));
+}

@@ -81,7 +81,7 @@ TcpSplice::TcpSplice(TcpRelayPaired paired, Descriptor client, Descriptor gatewa
       ways_{Way(legs_[0].socket.get(), legs_[1].socket.get(), pipes, std::move(paired.early_from_client)),
             Way(legs_[1].socket.get(), legs_[0].socket.get(), pipes, std::move(paired.early_from_gateway))} {}
 
-TcpSplice::~TcpSplice() { close_legs(); }
+TcpSplice::~TcpSplice() { reset(); }
 
 Result<void> TcpSplice::watch(uv_loop_t& loop, Leg& leg) {
   auto handle = std::make_unique<uv_poll_t>();

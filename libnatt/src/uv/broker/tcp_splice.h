@@ -55,7 +55,7 @@ class TcpSplice {
   // Moves what has come already. May call the listener.
   void start(Instant now);
   void resume(Instant now);
-  // Ends both legs with RST. The listener is not told.
+  // Ends both legs with RST, as destroying the splice does. The listener is not told.
   void reset();
 
  private:

@@ -36,7 +36,8 @@ GateState open_gate(bool wanted, std::vector<spa::GateSocket> sockets,
   }
   const std::size_t keys = keys_of(rosters);
   auto gate = spa::open_kernel_gate(
-      {.sockets = std::move(sockets), .max_keys = keys, .max_awaited = kAwaitedAnswers, .log = log});
+      {.sockets = std::move(sockets), .max_keys = keys, .max_awaited = kAwaitedAnswers,
+       .grow_in_background = true, .log = log});
   if (!gate) return off(true, gate.error().message, LogLevel::kWarning, log);
   log(LogLevel::kInfo, "natt.spa.kernel_gate state=on keys=" + std::to_string(keys));
   return {.gate = std::move(*gate), .off_reason = {}, .wanted = true};

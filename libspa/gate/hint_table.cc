@@ -44,6 +44,8 @@ tl::unexpected<Error> not_mapped(int error) {
               "the kernel gate's table cannot be mapped: " + std::generic_category().message(error));
 }
 
+tl::unexpected<Error> crowded() { return fail(Errc::kLimit, "the kernel gate's larger table is crowded"); }
+
 // Everything but the hint.
 void set_contents(gate_hint& place, const gate_hint& contents) {
   place.prefilter = contents.prefilter;
@@ -84,15 +86,44 @@ Result<void> HintTable::move_to(int hints, int filter, std::size_t places) {
   if (!larger) return tl::unexpected(larger.error());
   HintTable& to = **larger;
   for (const gate_hint& from : places_) {
-    if (from.hint == kEmpty) continue;
-    gate_hint* place = to.place_for(from.hint);
-    if (place == nullptr) return fail(Errc::kLimit, "the kernel gate's larger table is crowded");
-    to.write(*place, from.hint, from);
+    if (from.hint != kEmpty && !to.store(from.hint, from)) return crowded();
   }
   std::swap(places_, to.places_);
   std::swap(filter_, to.filter_);
   size_ = to.size_;
   return {};
+}
+
+Result<bool> HintTable::fill() {
+  const std::size_t end = std::min(filled_ + kFillPiece, places_.size());
+  for (; filled_ < end; ++filled_) {
+    if (places_[filled_].hint != kEmpty) store_in_larger(places_[filled_].hint, places_[filled_]);
+  }
+  auto waiting = waiting_.lower_bound(filled_waiting_);
+  for (std::size_t i = 0; i < kPiece && waiting != waiting_.end(); ++i, ++waiting) {
+    store_in_larger(waiting->first, waiting->second);
+    filled_waiting_ = waiting->first + 1;
+  }
+  if (larger_is_crowded_) return crowded();
+  return filled_ == places_.size() && waiting == waiting_.end();
+}
+
+std::unique_ptr<HintTable> HintTable::finish() {
+  std::swap(places_, larger_->places_);
+  std::swap(filter_, larger_->filter_);
+  size_ = larger_->size_;
+  waiting_.clear();
+  auto former = std::move(larger_);
+  give_up_growth();
+  return former;
+}
+
+void HintTable::give_up_growth() {
+  growing_ = false;
+  larger_.reset();
+  filled_ = 0;
+  filled_waiting_ = 0;
+  larger_is_crowded_ = false;
 }
 
 std::size_t HintTable::home(std::uint64_t hint) const { return low_bits(hint) & mask(); }
@@ -125,13 +156,26 @@ void HintTable::add(HintGroup& group, const Hint& hint, std::span<const std::uin
 bool HintTable::put(const Hint& hint, std::span<const std::uint8_t, 16> prefilter_key) {
   const std::uint64_t value = number(hint);
   if (value == kEmpty) return false;
-  gate_hint* place = place_for(value);
-  if (place == nullptr && room_ != nullptr && room_->make_room()) place = place_for(value);
-  if (place == nullptr) return false;
   gate_hint contents{};
   std::memcpy(&contents.prefilter, prefilter_key.data(), prefilter_key.size());
-  write(*place, value, contents);
+  bool stored = store(value, contents);
+  if (!stored && room_ != nullptr && room_->make_room()) stored = store(value, contents);
+  store_in_larger(value, contents);
+  if (stored || !growing_ || waiting_.size() >= kMostWaiting) return stored;
+  waiting_[value] = contents;
   return true;
+}
+
+bool HintTable::store(std::uint64_t hint, const gate_hint& contents) {
+  gate_hint* place = place_for(hint);
+  if (place == nullptr) return false;
+  write(*place, hint, contents);
+  return true;
+}
+
+// Whatever is in this table after fill() has passed, or moves to a place that it has passed.
+void HintTable::store_in_larger(std::uint64_t hint, const gate_hint& contents) {
+  if (larger_ && !larger_->store(hint, contents)) larger_is_crowded_ = true;
 }
 
 gate_hint* HintTable::place_for(std::uint64_t hint) {
@@ -152,6 +196,8 @@ void HintTable::write(gate_hint& place, std::uint64_t hint, const gate_hint& con
 
 void HintTable::remove(const Hint& hint) {
   const std::uint64_t value = number(hint);
+  if (larger_) larger_->remove(hint);
+  if (!waiting_.empty()) waiting_.erase(value);
   std::size_t at = home(value);
   for (std::size_t i = 0; i < GATE_PROBES && places_[at].hint != kEmpty; ++i, at = next(at)) {
     if (places_[at].hint != value) continue;
@@ -168,6 +214,7 @@ void HintTable::erase(std::size_t hole) {
     if (from_home < ((at - hole) & mask())) continue;
     set_contents(places_[hole], places_[at]);
     publish(places_[hole], places_[at].hint);
+    store_in_larger(places_[at].hint, places_[at]);
     hole = at;
   }
   publish(places_[hole], kEmpty);

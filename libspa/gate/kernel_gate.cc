@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <ctime>
 #include <list>
@@ -81,6 +82,43 @@ GateObject::Sizes sizes_of(const KernelGateOptions& options, std::size_t places)
           .awaited = std::max<std::size_t>(options.max_awaited, 1)};
 }
 
+// A larger table in the making.
+struct Growth {
+  std::size_t places = 0;
+  bool taken = false;              // by the thread that makes it
+  std::atomic<bool> made = false;  // by that thread: what follows is the loop's
+  Result<void> outcome;
+  std::unique_ptr<GateObject> object;
+  std::unique_ptr<gate::HintTable> table;
+
+  // `former` is not changed while this runs.
+  void make(const KernelGateOptions& options, const GateObject& former) {
+    outcome = load(options, former);
+    made.store(true, std::memory_order_release);
+  }
+  Result<void> load(const KernelGateOptions& options, const GateObject& former) {
+    auto loaded = GateObject::load(kinds_of(options), sizes_of(options, places), &former);
+    if (!loaded) return tl::unexpected(loaded.error());
+    auto opened = gate::HintTable::open((*loaded)->hints(), (*loaded)->filter(), places);
+    if (!opened) return tl::unexpected(opened.error());
+    object = std::move(*loaded);
+    table = std::move(*opened);
+    return {};
+  }
+};
+
+// Of a table that has become too small; freeing it takes long, too.
+struct FormerTable {
+  std::unique_ptr<GateObject> object;
+  std::unique_ptr<gate::HintTable> table;
+  bool taken = false;
+
+  void free() {
+    table.reset();
+    object.reset();
+  }
+};
+
 class LoadedGate final : public KernelGate, private gate::HintRoom {
  public:
   LoadedGate(std::unique_ptr<GateObject> object, std::unique_ptr<gate::HintTable> hints,
@@ -99,6 +137,8 @@ class LoadedGate final : public KernelGate, private gate::HintRoom {
   void set_connection_id_keys(std::span<const ConnectionIdKey* const> keys) override;
   void set_dns_suffixes(std::span<const DnsSuffix> suffixes) override;
   void flush() override;
+  std::function<void()> take_work() override;
+  [[nodiscard]] bool has_work() const override { return growth_ && growth_->made.load(std::memory_order_acquire); }
   void allow_source(const IpAddress& source) override;
   void forget_source(const IpAddress& source) override { object_->remove_source(gate_ip(source)); }
   void expect_answer(std::span<const std::uint8_t, 12> transaction, Duration lifetime) override;
@@ -117,6 +157,10 @@ class LoadedGate final : public KernelGate, private gate::HintRoom {
  private:
   [[nodiscard]] bool make_room() noexcept override;
   void grow_again();
+  void note_growth(std::size_t places, const Result<void>& outcome);
+  // One piece of what is made in the background.
+  void go_on_growing();
+  void finish_growth();
   [[nodiscard]] Result<void> move_to(std::size_t places);
   void set_masks();
   void set_flag(std::uint32_t flag, bool on);
@@ -128,6 +172,8 @@ class LoadedGate final : public KernelGate, private gate::HintRoom {
   std::list<gate::VerifierHints> verifiers_;
   gate::GatedSockets sockets_;
   std::optional<std::uint64_t> may_grow_at_ns_;  // after a failure; none: now
+  std::unique_ptr<Growth> growth_;
+  std::unique_ptr<FormerTable> former_;
   bool told_full_ = false;
   gate_config config_{};
 };
@@ -140,22 +186,65 @@ void LoadedGate::set_masks() {
 }
 
 bool LoadedGate::make_room() noexcept {
-  if (may_grow_at_ns_ && kernel_now() < *may_grow_at_ns_) return false;
+  if (growth_ || (may_grow_at_ns_ && kernel_now() < *may_grow_at_ns_)) return false;
   const std::size_t places = 2 * hints_->places();
   const std::size_t most = gate::HintTable::places_for(kSlots * options_.most_keys);
-  auto moved = places <= most ? move_to(places) : fail(Errc::kLimit, "the kernel gate's table may not grow any more");
-  if (moved) {
-    may_grow_at_ns_.reset();
-    told_full_ = false;
-    options_.log(LogLevel::kInfo, "natt.spa.kernel_gate state=grown places=" + std::to_string(places));
+  if (places <= most && options_.grow_in_background) {
+    growth_ = std::make_unique<Growth>();
+    growth_->places = places;
+    hints_->begin_growth();
     return true;
   }
-  may_grow_at_ns_ = kernel_now() + nanoseconds(options_.growth_retry);
-  if (!std::exchange(told_full_, true)) {
-    options_.log(LogLevel::kWarning, "natt.spa.kernel_gate state=full hints=" + std::to_string(hints_->size()) +
-                                         " reason=\"" + moved.error().message + "\"");
+  auto moved = places <= most ? move_to(places) : fail(Errc::kLimit, "the kernel gate's table may not grow any more");
+  note_growth(places, moved);
+  return moved.has_value();
+}
+
+void LoadedGate::note_growth(std::size_t places, const Result<void>& outcome) {
+  if (outcome) {
+    may_grow_at_ns_.reset();
+    told_full_ = false;
+    return options_.log(LogLevel::kInfo, "natt.spa.kernel_gate state=grown places=" + std::to_string(places));
   }
-  return false;
+  may_grow_at_ns_ = kernel_now() + nanoseconds(options_.growth_retry);
+  if (std::exchange(told_full_, true)) return;
+  options_.log(LogLevel::kWarning, "natt.spa.kernel_gate state=full hints=" + std::to_string(hints_->size()) +
+                                       " reason=\"" + outcome.error().message + "\"");
+}
+
+std::function<void()> LoadedGate::take_work() {
+  if (growth_ && !std::exchange(growth_->taken, true)) {
+    return [growth = growth_.get(), options = &options_, object = object_.get()] { growth->make(*options, *object); };
+  }
+  if (!former_ || std::exchange(former_->taken, true)) return nullptr;
+  return [former = former_.get()] { former->free(); };
+}
+
+void LoadedGate::go_on_growing() {
+  if (!has_work()) return;
+  Result<bool> filled = false;
+  if (!growth_->outcome) {
+    filled = tl::unexpected(growth_->outcome.error());
+  } else {
+    if (!hints_->is_filling()) hints_->fill_into(std::move(growth_->table));
+    filled = hints_->fill();
+  }
+  if (filled && !*filled) return;
+  if (filled) return finish_growth();
+  hints_->give_up_growth();
+  const std::unique_ptr<Growth> failed = std::move(growth_);
+  note_growth(failed->places, tl::unexpected(filled.error()));
+}
+
+// Until its sockets have the new programs the old ones go on with the old table.
+void LoadedGate::finish_growth() {
+  former_ = std::make_unique<FormerTable>();
+  former_->table = hints_->finish();
+  former_->object = std::exchange(object_, std::move(growth_->object));
+  const std::unique_ptr<Growth> done = std::move(growth_);
+  set_masks();
+  sockets_.move_to(*object_);
+  note_growth(done->places, {});
 }
 
 // What was lost comes again with the next slot: it is to find room then.
@@ -210,6 +299,7 @@ void LoadedGate::set_dns_suffixes(std::span<const DnsSuffix> suffixes) {
 
 void LoadedGate::flush() {
   hints_->flush();
+  go_on_growing();
   grow_again();
   sockets_.retry(*object_);
   set_flag(GATE_FLAG_INCOMPLETE, hints_->lost() != 0);

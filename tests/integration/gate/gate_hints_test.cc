@@ -2,7 +2,6 @@
 // The kernel's table of hints follows the verifier: many devices, slots that come and go,
 // devices that are added and removed, several sites, and a table that is too small.
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,33 +13,12 @@
 
 #include "tests/integration/gate/gate_fixture.h"
 #include "tests/integration/gate/gate_lines.h"
+#include "tests/integration/gate/made_hints.h"
 
 using namespace natt;
 using namespace natt::spa;
 using namespace natt::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-std::array<std::uint8_t, 8> hint_of(std::uint64_t number) {
-  std::array<std::uint8_t, 8> hint{};
-  store_be(hint.data(), (number + 1) * 0x9e3779b97f4a7c15);
-  return hint;
-}
-
-void add_hints(HintListener& listener, Slot slot, std::uint64_t first, std::uint64_t count) {
-  const std::array<std::uint8_t, 16> key{};
-  for (std::uint64_t i = first; i < first + count; ++i) listener.on_hint_added(slot, hint_of(i), key);
-}
-
-// What a loop pays, whoever else keeps the machine busy.
-std::chrono::nanoseconds cpu_time() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
-
-}  // namespace
 
 TEST_CASE("kernel gate: knocks pass in every slot as time goes on", "[gate]") {
   const auto gate = make_gate();

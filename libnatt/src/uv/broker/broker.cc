@@ -3,6 +3,7 @@
 
 #include <natt/errc.h>
 #include <natt/signal_admission.h>
+#include <natt/uv/gate_work.h>
 #include <natt/uv/signal_server.h>
 
 #include "src/uv/broker/broker_sites.h"
@@ -49,7 +50,8 @@ class Broker::Impl final : public SignalServer::Listener,
         door_(admission_, grants_, options_.gate, options_.log),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
         relay_issuer_(relay_, tcp_relay_, hub_, sites_, online_),
-        timer_(loop, *this) {}
+        timer_(loop, *this),
+        gate_work_(loop, options_.gate, [this] { timer_.arm(now()); }) {}
 
   [[nodiscard]] Result<void> open(uv_loop_s& loop);
   [[nodiscard]] Result<void> update_keys(Instant now, const std::string& site, const Credentials& credentials,
@@ -86,6 +88,7 @@ class Broker::Impl final : public SignalServer::Listener,
   OnlineDevices online_;
   RelayIssuer relay_issuer_;
   Timer timer_;
+  GateWork gate_work_;
   std::unique_ptr<BrokerUdp> udp_;
   std::unique_ptr<SignalServer> tcp_;
 
@@ -122,7 +125,7 @@ Result<void> Broker::Impl::open_sites() {
   options_.sites.clear();
   if (options_.gate != nullptr) {
     options_.gate->set_stun_keys({&stun_key_, 1});
-    options_.gate->flush();
+    gate_work_.flush();
   }
   return {};
 }
@@ -173,12 +176,13 @@ Result<void> Broker::Impl::open_tcp(uv_loop_s& loop) {
 
 void Broker::Impl::arm_timer() {
   const auto deadline = earlier(sessions_.next_deadline(), issuer_.next_deadline());
-  timer_.arm(earlier(deadline, sites_.next_deadline(now())));
+  const Instant at = now();
+  timer_.arm(earlier(deadline, earlier(sites_.next_deadline(at), gate_work_.next_deadline(at))));
 }
 
 void Broker::Impl::on_timer(Instant now) {
   sites_.work(now, wall_now());
-  if (options_.gate != nullptr) options_.gate->flush();
+  gate_work_.flush();
   sessions_.handle_timeout(now);
   issuer_.handle_timeout(now);
   arm_timer();

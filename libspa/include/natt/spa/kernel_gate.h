@@ -22,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -97,6 +98,9 @@ struct KernelGateOptions {
   Duration flow_lifetime = std::chrono::seconds(10);
   // Of a gateway: STUN transactions that expect_answer remembers; then the oldest go. 90 octets each, taken at once.
   std::size_t max_awaited = 1024;
+  // A larger table costs 40 ms of a processor. False: in the call that needs it; true: by take_work(), which is to be
+  // asked then.
+  bool grow_in_background = false;
   // After a failure to grow. Only most_keys is for good.
   Duration growth_retry = std::chrono::seconds(60);
   LogSink log;  // when the table grew, when it is full, when a socket goes without a program
@@ -140,6 +144,11 @@ class KernelGate {
   // Call this after each Verifier::handle_timeout and whenever devices were added: it takes a piece of what is over
   // out of the kernel, below a tenth of a millisecond. What is added or removed is so at once.
   virtual void flush() = 0;
+  // With grow_in_background: after each flush(), what is to run in another thread, to its end and before the next such
+  // work; null mostly. The gate outlives it. Then flush() goes on with what it made.
+  [[nodiscard]] virtual std::function<void()> take_work() { return nullptr; }
+  // Pieces of a larger table are left: flush() again in the next turn.
+  [[nodiscard]] virtual bool has_work() const { return false; }
 
   // A UDP knock was granted: the next syns_per_source SYNs of this address within source_lifetime pass at
   // kTcpIp.

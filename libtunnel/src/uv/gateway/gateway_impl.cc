@@ -119,7 +119,7 @@ void Gateway::Impl::brief_kernel_gate() {
   const std::array<const spa::ConnectionIdKey*, 1> ids{&gate_->connection_ids()};
   options_.gate->set_connection_id_keys(ids);
   options_.gate->set_stun_keys({&sessions_->transaction_key(), 1});
-  options_.gate->flush();
+  kernel_gate_.flush();
 }
 
 void Gateway::Impl::on_tunnel_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
@@ -146,7 +146,7 @@ void Gateway::Impl::on_timer(Instant now) {
   server_->handle_timeout(now);
   if (tls_) tls_->connections().handle_timeout(now);
   gate_->handle_timeout(now, wall_now());
-  if (options_.gate != nullptr) options_.gate->flush();
+  kernel_gate_.flush();
   if (const std::string retired = gate_->take_retired_lines(); !retired.empty()) listener_.on_keys_retired(retired);
   sessions_->handle_timeout(now);
   for (const ConnectionId gone : absence_->handle_timeout(now)) end_dead_tunnel(now, gone);
@@ -312,8 +312,9 @@ void Gateway::Impl::end_dead_tunnel(Instant now, ConnectionId id) {
 }
 
 std::optional<Instant> Gateway::Impl::next_deadline() const {
-  const auto deadline = earlier(earlier(server_->next_deadline(), absence_->next_deadline()),
-                                earlier(gate_->next_deadline(), sessions_->next_deadline()));
+  auto deadline = earlier(earlier(server_->next_deadline(), absence_->next_deadline()),
+                          earlier(gate_->next_deadline(), sessions_->next_deadline()));
+  deadline = earlier(deadline, kernel_gate_.next_deadline(natt::uv::now()));
   return tls_ ? earlier(deadline, tls_->connections().next_deadline()) : deadline;
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 
 #include <natt/tunnel/uv/packet_pump.h>
+#include <natt/uv/gate_work.h>
 
 #include "src/uv/gateway/absence_probe.h"
 #include "src/uv/gateway/gateway_material.h"
@@ -30,7 +31,8 @@ class Gateway::Impl final : public natt::uv::EndpointDriver::Listener,
   Impl(uv_loop_s& loop, GatewayOptions options, const GatewayPolicy& policy, Random& random,
        Gateway::Listener& listener)
       : loop_(loop), options_(std::move(options)), policy_(policy), random_(random), listener_(listener),
-        timer_(loop, *this) {}
+        timer_(loop, *this),
+        kernel_gate_(loop, options_.gate, [this] { timer_.arm(natt::uv::now()); }) {}
 
   [[nodiscard]] Result<void> open();
   void flush(Instant now);
@@ -69,6 +71,7 @@ class Gateway::Impl final : public natt::uv::EndpointDriver::Listener,
   std::uint64_t boot_id_ = 0;
   bool draining_ = false;
   natt::uv::Timer timer_;
+  natt::uv::GateWork kernel_gate_;
   std::unique_ptr<GatewayMaterial> material_;
   std::unique_ptr<natt::uv::EndpointDriver> driver_;
   std::unique_ptr<InitialVerifier> gate_;

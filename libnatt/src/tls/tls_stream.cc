@@ -16,6 +16,9 @@
 namespace natt {
 namespace {
 
+// 64 KiB of records and one more.
+constexpr std::size_t kFlight = 80 * 1024;
+
 // What TLS reads from and writes to: the bytes of the call at hand, where they are, and those
 // that wait to be sent. BoringSSL's memory BIO would copy both, and move the rest with every record.
 struct Wire {
@@ -33,6 +36,9 @@ void Wire::append(ByteView bytes) {
     outgoing.erase(outgoing.begin(), outgoing.begin() + static_cast<std::ptrdiff_t>(sent));
     sent = 0;
   }
+  // Who sends a second record in one go usually sends more: one step to what a flight holds, then doubling.
+  const std::size_t size = outgoing.size() + bytes.size();
+  if (!outgoing.empty() && size > outgoing.capacity()) outgoing.reserve(std::max({size, outgoing.size() * 2, kFlight}));
   outgoing.insert(outgoing.end(), bytes.begin(), bytes.end());
 }
 

@@ -14,12 +14,15 @@
 namespace natt::tunnel::uv {
 namespace {
 
-// A host that went away without a word is noticed as on a UDP path; the relay's kernel answers for its host only, and
-// SilenceWatch for what is behind it.
-void notice_dead_host(int descriptor) {
+// Wishes: a kernel that refuses one is used all the same.
+void prepare(int descriptor) {
   const auto set = [descriptor](int level, int option, int value) {
     static_cast<void>(::setsockopt(descriptor, level, option, &value, sizeof value));
   };
+  // The streams share the connection: what one of them has put into the kernel delays all others.
+  set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(TcpCarrier::kAhead));
+  // A host that went away without a word is noticed as on a UDP path; the relay's kernel answers for its host only, and
+  // SilenceWatch looks after what is behind it.
   constexpr int kIdle = 14;
   constexpr int kInterval = 5;
   set(SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -77,7 +80,7 @@ void TcpCarrier::open(Instant now, std::unique_ptr<natt::uv::TcpConnection> conn
   connection_ = std::move(connection);
   connection_->set_listener(*this);
   remote_ = connection_->remote_address();
-  notice_dead_host(connection_->descriptor());
+  prepare(connection_->descriptor());
   race_.reset();
   join_.reset();
   transition_to(State::kOpen);

@@ -32,7 +32,7 @@ struct TlsSite {
   explicit TlsSite(LoopbackSite::Options options = {.protocol = tunnel::TunnelProtocol::kTls}) : site(options) {
     site.open_broker();
     site.open_gateway();
-    REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }));
+    REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }, 5000));
     knocker = site.make_knocker("alice", Role::kGateway, "gw1");
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A gateway of a TLS site over loopback: who gets through its TCP port, and the tunnels of
 // those who do.
+#include <sys/resource.h>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <natt/spa/errc.h>
@@ -229,6 +231,28 @@ TEST_CASE("tls gateway: whoever has not proved himself meets silence", "[integra
   CHECK(site.gateway->tls_stats()->connections == 1);
   CHECK(site.gateway->tls_stats()->handshakes_failed == 0);
   CHECK(site.gateway->connections().size() == 1);
+}
+
+TEST_CASE("tls gateway: strangers leave three quarters of the descriptors to members", "[integration][site]") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit few{400, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  {
+    TlsSite world;
+    std::vector<std::unique_ptr<TcpStranger>> strangers;
+    for (int i = 0; i < 150; ++i) {
+      strangers.push_back(std::make_unique<TcpStranger>(world.site.loop, world.door(), ByteView{}));
+    }
+    CHECK(world.site.loop.run_until([&] { return world.counted().accepted == 150; }));
+
+    const auto alice = world.connected();
+
+    world.open_echo(*alice);
+    CHECK(world.counted().pending == 100 - 1);
+    CHECK(world.counted().overflow == 50 + 1);
+  }
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
 TEST_CASE("tls gateway: a frame lets in nobody but the device that made it", "[integration][site]") {

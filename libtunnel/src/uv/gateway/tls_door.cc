@@ -1,9 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/uv/gateway/tls_door.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
+
 #include <natt/tunnel/tunnel_protocol.h>
 
 namespace natt::tunnel::uv {
+namespace {
+
+// A quarter of the descriptors that the process may have: the rest is for members, their streams and the brokers.
+std::size_t most_strangers() {
+  constexpr rlim_t kMost = SignalAdmissionOptions{}.max_pending;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMost;
+  return std::min(limit.rlim_cur / 4, kMost);
+}
+
+}  // namespace
 
 using natt::uv::TcpConnection;
 using natt::uv::TcpListener;
@@ -51,8 +66,12 @@ TlsDoor::TlsDoor(uv_loop_s& loop, const Options& options, const spa::VerifierGro
       policy_(policy),
       owner_(owner),
       plan_(plan_tcp_door(SpaMode::kTcp, std::nullopt, gate_ != nullptr)),
-      admission_({.port = kGatewayKnockPort, .wants_knock = plan_.wants_knock, .policy = this, .log = log_}, verifiers,
-                 grants_, random),
+      admission_({.port = kGatewayKnockPort,
+                  .max_pending = most_strangers(),
+                  .wants_knock = plan_.wants_knock,
+                  .policy = this,
+                  .log = log_},
+                 verifiers, grants_, random),
       timer_(loop, *this) {}
 
 TlsDoor::~TlsDoor() = default;

@@ -4,7 +4,8 @@
 // The TCP port of a gateway in a TLS site: holds each connection until a frame of a client
 // that the policy knows has come in front of its ClientHello, and hands it over then.
 // Everybody else is read to nowhere (natt/signal_admission.h); where there is a kernel gate,
-// a stranger's SYN is not even answered. Sends nothing, ever.
+// a stranger's SYN is not even answered. Sends nothing, ever. Strangers hold at most a
+// quarter of the process's descriptors (RLIMIT_NOFILE).
 //
 // Resource type on the loop's thread; everything borrowed outlives it. After the destructor
 // has returned no callback runs.

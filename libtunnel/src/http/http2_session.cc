@@ -209,11 +209,7 @@ bool Http2Session::write_data(std::int64_t number, ByteView header, std::size_t 
 
 void Http2Session::handle_frame_sent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_DATA) budget_.handle_progress();
-  if (frame.hd.type == NGHTTP2_GOAWAY) {
-    // With an error that is not ours to give, nghttp2 has found what the peer did wrong.
-    if (!leaving_ && frame.goaway.error_code != NGHTTP2_NO_ERROR) failure_ = read_goaway(frame.goaway);
-    said_goodbye_ = leaving_ || frame.goaway.error_code != NGHTTP2_NO_ERROR;
-  }
+  if (frame.hd.type == NGHTTP2_GOAWAY) handle_goaway_sent(frame.goaway);
   if (side_ == Side::kServer && frame.hd.type == NGHTTP2_HEADERS &&
       (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
       nghttp2_session_get_stream_remote_close(http_, frame.hd.stream_id) == 0) {
@@ -222,10 +218,19 @@ void Http2Session::handle_frame_sent(const nghttp2_frame& frame) {
   }
 }
 
+void Http2Session::handle_goaway_sent(const nghttp2_goaway& frame) {
+  // With an error that this end has not asked for, nghttp2 has found what the peer did wrong.
+  const bool found = !leaving_ && frame.error_code != NGHTTP2_NO_ERROR;
+  if (found) failure_ = read_goaway(frame);
+  if (goaways_waiting_ > 0) --goaways_waiting_;  // the first may be drain()'s, which is no farewell
+  said_goodbye_ = found || (leaving_ && goaways_waiting_ == 0);
+}
+
 void Http2Session::ping() { nghttp2_submit_ping(http_, NGHTTP2_FLAG_NONE, nullptr); }
 
 void Http2Session::say_goodbye(std::uint32_t code, std::string_view reason) {
   leaving_ = true;
+  ++goaways_waiting_;
   const ByteView text = as_bytes(reason.substr(0, kMaxReason));
   nghttp2_submit_goaway(http_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http_), code, text.data(),
                         text.size());

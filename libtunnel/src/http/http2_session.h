@@ -33,7 +33,6 @@ class Http2Session final : public HttpSession {
 
   // TLS is complete: announces settings and windows. False without memory.
   [[nodiscard]] bool start();
-  [[nodiscard]] bool is_started() const { return http_ != nullptr; }
   // False when the connection is over: failure() says why.
   [[nodiscard]] bool handle_bytes(Instant now, ByteView bytes);
   // Writes what is to be sent to the front of `room`, and says how much; 0: nothing now, or failure().
@@ -67,6 +66,7 @@ class Http2Session final : public HttpSession {
   [[nodiscard]] bool handle_frame_begin(const nghttp2_frame_hd& header);
   void handle_frame(const nghttp2_frame& frame);
   void handle_frame_sent(const nghttp2_frame& frame);
+  void handle_goaway_sent(const nghttp2_goaway& frame);
   void handle_closed(std::int64_t stream, std::uint32_t code);
   [[nodiscard]] bool write_data(std::int64_t stream, ByteView header, std::size_t size);
   void fail_with(std::uint32_t code, std::string_view reason);
@@ -96,6 +96,7 @@ class Http2Session final : public HttpSession {
   std::optional<GoAway> peer_goaway_;
   std::optional<GoAway> failure_;
   std::uint32_t early_resets_ = 0;
+  std::uint32_t goaways_waiting_ = 0;  // of this end, not yet sent
   bool confirmed_ = false;
   bool leaving_ = false;
   bool said_goodbye_ = false;

@@ -55,6 +55,7 @@ void Http2Session::track(std::int64_t stream) {
 
 void Http2Session::drain() {
   if (!http_ || leaving_) return;
+  ++goaways_waiting_;
   nghttp2_submit_goaway(http_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http_), NGHTTP2_NO_ERROR,
                         nullptr, 0);
 }

@@ -2,6 +2,7 @@
 // What only a tunnel over TLS has: the first record, TCP connections that end, output that
 // waits, and PING. What it has in common with QUIC is tested there, over both.
 #include <utility>
+#include <vector>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -224,4 +225,32 @@ TEST_CASE("tunnel over tls: what is no TLS ends the handshake at either end", "[
   CHECK(fixture.connected.empty());
   CHECK(fixture.handshakes_failed() == 1);
   CHECK(fixture.server->is_idle());
+}
+
+TEST_CASE("tunnel over tls: streams that are full all the time take turns", "[tunnel][tls]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  const bool upload = GENERATE(true, false);
+  CAPTURE(upload);
+  std::vector<tunnel::StreamId> streams;
+  for (int i = 0; i < 4; ++i) {
+    streams.push_back(client.core->open_tcp(target("10.99.0.5:22")).value());
+    REQUIRE(fixture.answered(client, streams.back()));
+  }
+  const ByteBuffer block = pattern(200'000, 1);
+  const auto received = [&](std::size_t i) {
+    return upload ? fixture.streams[fixture.requests[i].stream].bytes.size() : client.streams[streams[i].number].bytes.size();
+  };
+
+  REQUIRE(fixture.wire->run_for(60s, [&] {
+    for (std::size_t i = 0; i < streams.size(); ++i) {
+      static_cast<void>(upload ? client.core->write(streams[i], block)
+                               : fixture.server->write(fixture.requests[i].stream, block));
+    }
+    fixture.wire->flush();
+    return received(0) > 4'000'000;
+  }));
+
+  for (std::size_t i = 1; i < streams.size(); ++i) CHECK(received(i) > 2'000'000);
 }

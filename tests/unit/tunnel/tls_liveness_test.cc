@@ -201,3 +201,17 @@ TEST_CASE("tunnel over tls: destroying either end in mid-transfer is quiet", "[t
   fixture.wire->run_for(1s);
   SUCCEED();
 }
+
+TEST_CASE("tunnel over tls: a gateway that drains and closes in one turn still says why", "[tunnel][tls]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+
+  fixture.server->drain(fixture.wire->now());
+  fixture.server->close(fixture.wire->now(), fixture.connected[0].connection, "restart");
+
+  REQUIRE(fixture.wire->run_for(1s, [&] { return client.closed.has_value(); }));
+  CHECK(client.closed->message == "closed by the peer: restart");
+  fixture.wire->run_for(1s);
+  CHECK(fixture.server->is_idle());
+}

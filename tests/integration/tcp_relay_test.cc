@@ -540,3 +540,28 @@ TEST_CASE("tcp relay: a broker that goes resets both ends", "[integration][tcp_r
 
   CHECK(site.loop.run_until([&] { return site.client_leg().reset && site.gateway_leg().reset; }, 3000));
 }
+
+TEST_CASE("tcp relay: sessions under one quota share it", "[integration][tcp_relay]") {
+  uv::BrokerOptions options = in_mode(SpaMode::kTcp);
+  options.relay.per_site.bits_per_second = 24'000'000;
+  RelaySite site(std::move(options));
+  constexpr std::size_t kSessions = 3;
+  for (std::size_t i = 0; i < kSessions; ++i) {
+    if (i > 0) static_cast<void>(site.loop.run_until([] { return false; }, 1000));  // one offer a second
+    site.join_both();
+  }
+  const ByteBuffer much = pattern(std::size_t{8} << 20, 12);
+  for (const auto& leg : site.alice->legs) leg->connection->write(much);
+
+  static_cast<void>(site.loop.run_until([] { return false; }, 2000));
+
+  std::size_t total = 0;
+  std::size_t least = much.size();
+  for (const auto& leg : site.gateway->legs) {
+    total += leg->received.size();
+    least = std::min(least, leg->received.size());
+  }
+  CHECK(total > 4'000'000);
+  CHECK(total < 9'000'000);
+  CHECK(least > total / kSessions / 2);
+}

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include <natt/spa/tls_hello_carrier.h>
 
@@ -125,13 +126,21 @@ void TcpRelayDriver::on_splice_paused(Instant now, TcpPairId pair) {
 
 void TcpRelayDriver::on_timer(Instant now) {
   relay_.handle_timeout(now);
-  if (resume_at_ && *resume_at_ <= now) {
-    resume_at_.reset();
-    for (const TcpPairId pair : std::exchange(paused_, {})) {
-      if (const auto found = splices_.find(pair); found != splices_.end()) found->second->resume(now);
-    }
-  }
+  if (resume_at_ && *resume_at_ <= now) resume_paused(now);
   flush(now);
+}
+
+// Each time another one is the first: it may take all that a quota has to give.
+void TcpRelayDriver::resume_paused(Instant now) {
+  resume_at_.reset();
+  const std::set<TcpPairId> paused = std::exchange(paused_, {});
+  const auto first = paused.upper_bound(resumed_first_);
+  std::vector<TcpPairId> order(first, paused.end());
+  order.insert(order.end(), paused.begin(), first);
+  if (!order.empty()) resumed_first_ = order.front();
+  for (const TcpPairId pair : order) {
+    if (const auto found = splices_.find(pair); found != splices_.end()) found->second->resume(now);
+  }
 }
 
 void TcpRelayDriver::arm_timer() { timer_.arm(earlier(relay_.next_deadline(), resume_at_)); }

@@ -45,6 +45,7 @@ class TcpRelayDriver final : private Timer::Listener, private TcpSplice::Listene
   void handle_event(Instant now, TcpRelayEvent event);
   void splice(Instant now, TcpRelayPaired paired);
   [[nodiscard]] Descriptor take_socket(TcpLegId leg);
+  void resume_paused(Instant now);
   void arm_timer();
 
   uv_loop_s& loop_;
@@ -56,6 +57,7 @@ class TcpRelayDriver final : private Timer::Listener, private TcpSplice::Listene
   std::unordered_map<TcpPairId, std::unique_ptr<TcpSplice>> splices_;
   std::set<TcpPairId> paused_;
   std::optional<Instant> resume_at_;
+  TcpPairId resumed_first_{};
   std::uint64_t next_leg_ = 1;
   bool flushing_ = false;
 };

@@ -55,7 +55,9 @@ Result<std::unique_ptr<GatewayLink>> GatewayLink::make(const LinkSite& site, con
 
 void GatewayLink::renew_key() {
   auto knocker = make_gateway_knocker(site_, gateway_, races_lost_);
-  if (!knocker) return site_.options.log(LogLevel::kWarning, "natt.gateway.key reason=\"" + knocker.error().message + "\"");
+  if (!knocker) {
+    return site_.options.log(LogLevel::kWarning, "natt.gateway.key reason=\"" + knocker.error().message + "\"");
+  }
   knocker_ = std::move(*knocker);
   attempts_.set_knocker(*knocker_);
 }

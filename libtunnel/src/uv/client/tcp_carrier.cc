@@ -131,7 +131,8 @@ bool TcpCarrier::pump(Instant now) {
     client_->consume_output(output.size());
   }
   const bool all_sent = client_->output(now).empty();
-  // Closed with bytes of the gateway unread, the socket would send a reset and the farewell be lost to it: its end first.
+  // Closed with bytes of the gateway unread, the socket would send a reset and the farewell be lost to it: its end
+  // first.
   if (all_sent && state_ == State::kClosing) connection_->shutdown();
   return false;
 }
@@ -139,9 +140,8 @@ bool TcpCarrier::pump(Instant now) {
 ConnectionStats TcpCarrier::stats() const {
   ConnectionStats stats = client_->stats();
   const auto rtt = connection_ ? connection_->smoothed_rtt() : std::nullopt;
-  if (rtt) {
-    stats.smoothed_rtt_us = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*rtt).count());
-  }
+  using std::chrono::microseconds;
+  if (rtt) stats.smoothed_rtt_us = static_cast<std::uint64_t>(std::chrono::duration_cast<microseconds>(*rtt).count());
   return stats;
 }
 

@@ -173,6 +173,26 @@ TEST_CASE("metrics: a hostile name of a site cannot break out of its label", "[a
   CHECK(text.find("\nnatt_evil") == std::string::npos);
 }
 
+TEST_CASE("metrics: a gateway of a TLS site tells of its TCP port, and of both kinds of tunnels", "[apps][metrics]") {
+  control::Status status{.program = "gateway", .version = "1"};
+  Health& health = status.health;
+  gateway::add_tunnel_counters(health, {.handshakes_failed = 1, .connections = 2});
+  gateway::add_tls_counters(health, {.over_limit = 3, .handshakes_failed = 4, .connections = 5});
+  gateway::add_door(health, {.plan = {.visibility = TcpVisibility::kOpen, .shortfall = "no gate"},
+                             .connections = {.admitted = 6, .pending = 7}});
+
+  const std::string text = metrics::page_of(status).text();
+
+  CHECK_THAT(text, ContainsSubstring("natt_tunnel_connections 7\n"));
+  CHECK_THAT(text, ContainsSubstring("natt_tunnel_events_total{event=\"handshake_failed\"} 5\n"));
+  CHECK_THAT(text, ContainsSubstring("natt_tunnel_events_total{event=\"tcp_over_limit\"} 3\n"));
+  CHECK_THAT(text, ContainsSubstring("natt_tcp_door_info{mode=\"tcp\",visibility=\"open\"} 1\n"));
+  CHECK_THAT(text, ContainsSubstring("natt_tcp_connections_total{verdict=\"admitted\"} 6\n"));
+  CHECK_THAT(text, ContainsSubstring("natt_tcp_connections_unproven 7\n"));
+  CHECK_THAT(text, ContainsSubstring("natt_health{check=\"tcp_visibility_as_wanted\"} 0\n"));
+  CHECK(health.details == std::vector<std::string>{"no gate"});
+}
+
 TEST_CASE("metrics: counters up to 2^53 come out exactly", "[apps][metrics]") {
   metrics::MetricPage page;
   page.add(metrics::kRelayBytes, {}, std::uint64_t{9'007'199'254'740'991});

@@ -310,7 +310,7 @@ TEST_CASE("tcp relay: a rate quota slows a session down and loses nothing", "[in
   CHECK(site.gateway_leg().received == up);
   // 24 Mbit less the burst of 3.2 at 16 Mbit/s: 1.37 s.
   CHECK(took > 1200ms);
-  CHECK(took < 4s);
+  CHECK(took < 8s);
   CHECK(site.broker->tcp_relay_stats().over_rate > 0);
 }
 
@@ -487,7 +487,7 @@ TEST_CASE("tcp relay: a fast session leaves the others their turn", "[integratio
   }
 
   CHECK(fast_end.received.size() < much.size());
-  CHECK(worst < 200ms);
+  CHECK(worst < 1s);
   REQUIRE(site.loop.run_until([&] { return fast_end.received.size() == much.size(); }, 20'000));
   CHECK(fast_end.received == much);
 }

@@ -12,7 +12,7 @@
 #include <natt/spa/knocker.h>
 #include <natt/tunnel/tls_client.h>
 
-#include "src/uv/client/closing_carriers.h"
+#include "src/uv/client/closing_transports.h"
 #include "src/uv/client/link_site.h"
 
 namespace natt::tunnel::uv {
@@ -42,7 +42,7 @@ class ConnectionAttempts {
   void cancel(Instant now, ConnectionType step);
   void cancel_all(Instant now);
   // The attempt of the step that succeeded, null when it is gone; the others of the step are cancelled.
-  [[nodiscard]] std::unique_ptr<TunnelCarrier> take(Instant now, ConnectionType step);
+  [[nodiscard]] std::unique_ptr<TunnelTransport> take(Instant now, ConnectionType step);
 
   // False: no attempt's packet.
   [[nodiscard]] bool handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet);
@@ -55,7 +55,7 @@ class ConnectionAttempts {
  private:
   struct Attempt {
     ConnectionType step = ConnectionType::kDirect;
-    std::unique_ptr<TunnelCarrier> carrier;
+    std::unique_ptr<TunnelTransport> transport;
     bool confirmed = false;
   };
 
@@ -68,7 +68,7 @@ class ConnectionAttempts {
   spa::Knocker* knocker_;
   PeerExpectation gateway_;
   std::vector<Attempt> attempts_;
-  ClosingCarriers closing_;
+  ClosingTransports closing_;
   std::deque<Outcome> outcomes_;
 };
 

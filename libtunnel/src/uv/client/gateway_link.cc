@@ -84,7 +84,7 @@ void GatewayLink::transition_to(State next) {
 
 void GatewayLink::set_ip(ClientIp* ip) {
   ip_ = ip;
-  if (ip_ != nullptr && carrier_) ip_->handle_tunnel_up(carrier_->tunnel());
+  if (ip_ != nullptr && transport_) ip_->handle_tunnel_up(transport_->tunnel());
 }
 
 std::vector<SocketAddress> GatewayLink::direct_addresses() const {
@@ -211,29 +211,29 @@ void GatewayLink::handle_outcome(Instant now, const ConnectionAttempts::Outcome&
 }
 
 void GatewayLink::on_won(Instant now, const RaceCore::Won& won) {
-  carrier_ = attempts_.take(now, won.type);
+  transport_ = attempts_.take(now, won.type);
   attempts_.cancel_all(now);
   race_.reset();
   negotiator_.stop_asking();
-  if (!carrier_) return on_tunnel_lost(now, "the winning tunnel is gone");
+  if (!transport_) return on_tunnel_lost(now, "the winning tunnel is gone");
   // The next race begins with the newest keys.
   if (std::exchange(races_lost_, 0) != 0) renew_key();
   type_ = won.type;
   reason_ = won.reason;
   since_ = now;
   silence_ = {};
-  carrier_->start_use(now);
+  transport_->start_use(now);
   transition_to(State::kUp);
   site_.options.log(LogLevel::kInfo,
                     "natt.tunnel.open gateway=" + gateway_.uri() + " type=\"" + std::string(to_string(type_)) +
-                        "\" protocol=" + std::string(to_string(carrier_->protocol())) +
+                        "\" protocol=" + std::string(to_string(transport_->protocol())) +
                         (reason_ ? " relay_reason=" + std::string(to_string(*reason_)) : ""));
   // In this order: the end of the negotiated session would take a report of the same id with it.
   const auto broker = negotiator_.broker();
   if (type_ == ConnectionType::kDirect) negotiator_.end(now);
   report(now, broker, false);
-  streams_.handle_tunnel_up(carrier_->tunnel());
-  if (ip_ != nullptr) ip_->handle_tunnel_up(carrier_->tunnel());
+  streams_.handle_tunnel_up(transport_->tunnel());
+  if (ip_ != nullptr) ip_->handle_tunnel_up(transport_->tunnel());
 }
 
 void GatewayLink::on_lost(Instant now, const RaceCore::Lost& lost) {
@@ -293,7 +293,7 @@ void GatewayLink::handle_endpoint_event(Instant now, const EndpointEvent& event)
     if (race_) race_->path_available(ready->type, now);
   } else if (const auto* lost = std::get_if<SessionPathLost>(&event)) {
     ready_.erase(lost->path);
-    if (state_ == State::kUp && carrier_->path() == lost->path) on_tunnel_lost(now, "the path no longer answers");
+    if (state_ == State::kUp && transport_->path() == lost->path) on_tunnel_lost(now, "the path no longer answers");
   } else if (const auto* failed = std::get_if<SessionPunchFailed>(&event)) {
     if (race_ && failed->session == negotiator_.session()) {
       race_->attempt_failed(ConnectionType::kNatTraversal, AttemptFailure::kPunchTimeout, now);
@@ -314,7 +314,7 @@ void GatewayLink::handle_directory(Instant now, const GatewayEntry& entry) {
 }
 
 bool GatewayLink::handle_packet(Instant now, PathId path, std::uint8_t ecn, ByteView packet) {
-  if (carrier_ && carrier_->handle_packet(now, path, ecn, packet)) return true;
+  if (transport_ && transport_->handle_packet(now, path, ecn, packet)) return true;
   return attempts_.handle_packet(now, path, ecn, packet);
 }
 
@@ -323,33 +323,33 @@ void GatewayLink::handle_timeout(Instant now) {
   update_relay_path(now);
   if (race_) race_->handle_timeout(now);
   attempts_.handle_timeout(now);
-  if (carrier_) carrier_->tunnel().handle_timeout(now);
+  if (transport_) transport_->tunnel().handle_timeout(now);
   watch_silence(now);
 }
 
 std::optional<Instant> GatewayLink::next_deadline(Instant now) const {
   std::optional<Instant> deadline = earlier(negotiator_.next_deadline(now), attempts_.next_deadline());
   if (race_) deadline = earlier(deadline, race_->next_deadline());
-  if (carrier_) deadline = earlier(earlier(deadline, carrier_->tunnel().next_deadline()), silence_.next_deadline());
+  if (transport_) deadline = earlier(earlier(deadline, transport_->tunnel().next_deadline()), silence_.next_deadline());
   deadline = earlier(deadline, retired_.next_deadline());
   if (is_needed()) deadline = earlier(deadline, retry_at_);
   return deadline;
 }
 
 void GatewayLink::watch_silence(Instant now) {
-  if (!carrier_ || !silence_.is_dead(now, carrier_->tunnel().stats())) return;
-  if (carrier_->moves_backlog()) return silence_.excuse(now);
+  if (!transport_ || !silence_.is_dead(now, transport_->tunnel().stats())) return;
+  if (transport_->moves_backlog()) return silence_.excuse(now);
   on_tunnel_lost(now, "the gateway has gone silent");
 }
 
 void GatewayLink::drain_tunnel(Instant now) {
-  while (carrier_) {
-    const auto event = carrier_->tunnel().poll_event();
+  while (transport_) {
+    const auto event = transport_->tunnel().poll_event();
     if (!event) break;
     handle_tunnel_event(now, *event);
   }
-  while (carrier_) {
-    const auto datagram = carrier_->tunnel().poll_datagram();
+  while (transport_) {
+    const auto datagram = transport_->tunnel().poll_datagram();
     if (!datagram) break;
     if (ip_ != nullptr && ip_->owns(datagram->stream)) {
       ip_->handle_packet(datagram->payload);
@@ -372,10 +372,10 @@ void GatewayLink::handle_tunnel_event(Instant now, const ClientEvent& event) {
 void GatewayLink::on_tunnel_lost(Instant now, const std::string& reason) {
   site_.options.log(LogLevel::kWarning, "natt.tunnel.lost gateway=" + gateway_.uri() + " reason=\"" + reason + "\"");
   report(now, std::nullopt, true);
-  if (carrier_) {
-    carrier_->close(now, reason);
-    carrier_->end_use(now);
-    retired_.add(now, std::move(carrier_));
+  if (transport_) {
+    transport_->close(now, reason);
+    transport_->end_use(now);
+    retired_.add(now, std::move(transport_));
   }
   if (ip_ != nullptr) ip_->handle_tunnel_down();
   streams_.handle_tunnel_down(now, reason);
@@ -402,7 +402,7 @@ void GatewayLink::flush(Instant now) {
 
 void GatewayLink::pump(Instant now) {
   attempts_.pump(now);
-  if (carrier_) static_cast<void>(carrier_->pump(now));
+  if (transport_) static_cast<void>(transport_->pump(now));
 }
 
 void GatewayLink::fail(Instant now, const std::string& reason) {
@@ -430,11 +430,11 @@ void GatewayLink::drop_tunnel(Instant now, const std::string& reason) {
 SiteConnection GatewayLink::describe() const {
   SiteConnection connection{.gateway = gateway_, .connected = state_ == State::kUp, .type = type_,
                             .relay_reason = reason_, .since = since_};
-  if (!carrier_) return connection;
-  connection.protocol = carrier_->protocol();
-  connection.remote = carrier_->remote();
-  connection.local = carrier_->local();
-  connection.stats = carrier_->stats();
+  if (!transport_) return connection;
+  connection.protocol = transport_->protocol();
+  connection.remote = transport_->remote();
+  connection.local = transport_->local();
+  connection.stats = transport_->stats();
   return connection;
 }
 

@@ -105,8 +105,8 @@ class GatewayLink {
   bool wanted_ = false;
   std::unique_ptr<RaceCore> race_;
   std::unordered_map<PathId, ConnectionType> ready_;  // paths of the session, for its steps
-  std::unique_ptr<TunnelCarrier> carrier_;  // while kUp
-  ClosingCarriers retired_;                 // their streams may still be on the stack
+  std::unique_ptr<TunnelTransport> transport_;  // while kUp
+  ClosingTransports retired_;                 // their streams may still be on the stack
   SilenceWatch silence_;
   ConnectionType type_ = ConnectionType::kDirect;
   std::optional<RelayReason> reason_;

@@ -9,7 +9,7 @@
 #include <natt/uv/site_signaling.h>
 
 #include "src/uv/client/client_streams.h"
-#include "src/uv/client/tunnel_carrier.h"
+#include "src/uv/client/tunnel_transport.h"
 
 namespace natt::tunnel::uv {
 
@@ -24,7 +24,7 @@ struct LinkSite {
   Random& random;
   SiteClient::Listener& listener;
   ClientStreams::Owner& streams;
-  TunnelCarrier::Owner& carriers;
+  TunnelTransport::Owner& transports;
 
   [[nodiscard]] bool is_tls() const { return tls != nullptr; }
 };

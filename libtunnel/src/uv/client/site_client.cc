@@ -18,7 +18,7 @@ using natt::uv::Timer;
 class SiteClient::Impl final : public EndpointDriver::Listener,
                                public SiteSignaling::Listener,
                                public ClientStreams::Owner,
-                               public TunnelCarrier::Owner,
+                               public TunnelTransport::Owner,
                                public ClientIp::Owner,
                                public Timer::Listener {
  public:
@@ -43,7 +43,7 @@ class SiteClient::Impl final : public EndpointDriver::Listener,
   void on_roster(Instant now, const RosterChange& change) override;
   bool persist_roster(const SignedRoster& documents) override { return listener_.persist_roster(documents); }
   void on_streams_progress(Instant now) override;
-  void on_carrier_progress(Instant now) override { flush(now); }
+  void on_transport_progress(Instant now) override { flush(now); }
   void on_ip_progress(Instant now) override { on_streams_progress(now); }
   [[nodiscard]] std::vector<IpAddress> outer_addresses() const override;
   void on_timer(Instant now) override;
@@ -146,7 +146,7 @@ GatewayLink* SiteClient::Impl::link_to(const std::string& gateway) {
                                  .random = random_,
                                  .listener = listener_,
                                  .streams = *this,
-                                 .carriers = *this},
+                                 .transports = *this},
                                 identity);
   if (!link) {
     options_.log(LogLevel::kError, "natt.gateway.unknown reason=\"" + link.error().message + "\"");

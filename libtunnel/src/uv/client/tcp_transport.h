@@ -15,11 +15,11 @@
 #include <natt/uv/site_signaling.h>
 #include <natt/uv/tcp_race.h>
 
-#include "src/uv/client/tunnel_carrier.h"
+#include "src/uv/client/tunnel_transport.h"
 
 namespace natt::tunnel::uv {
 
-class TcpCarrier final : public TunnelCarrier,
+class TcpTransport final : public TunnelTransport,
                          private natt::uv::TcpRace::Listener,
                          private natt::uv::RelayJoin::Listener,
                          private natt::uv::TcpConnection::Listener {
@@ -30,10 +30,10 @@ class TcpCarrier final : public TunnelCarrier,
   // what waits here no stream's priority can overtake.
   static constexpr std::size_t kAhead = 256 * 1024;
 
-  TcpCarrier(std::unique_ptr<TlsClient> client, Owner& owner) : client_(std::move(client)), owner_(owner) {}
-  ~TcpCarrier() override;
-  TcpCarrier(const TcpCarrier&) = delete;
-  TcpCarrier& operator=(const TcpCarrier&) = delete;
+  TcpTransport(std::unique_ptr<TlsClient> client, Owner& owner) : client_(std::move(client)), owner_(owner) {}
+  ~TcpTransport() override;
+  TcpTransport(const TcpTransport&) = delete;
+  TcpTransport& operator=(const TcpTransport&) = delete;
 
   // One of the two, once. `make_hello` is asked until the race is over.
   void connect(Instant now, uv_loop_s& loop, const SocketAddress& to, HelloMaker make_hello);

@@ -4,7 +4,7 @@
 // A tunnel together with what moves its bytes: QUIC over a path of the shared UDP socket, or
 // TLS over a TCP connection of its own. Resource type; everything borrowed outlives it.
 // Nothing here destroys streams' tunnel while a stream is on the stack: the owner keeps a
-// carrier that has ended until then (closing_carriers.h).
+// transport that has ended until then (closing_transports.h).
 
 #include <optional>
 #include <string_view>
@@ -16,16 +16,16 @@
 
 namespace natt::tunnel::uv {
 
-class TunnelCarrier {
+class TunnelTransport {
  public:
   class Owner {
    public:
     virtual ~Owner() = default;
-    // From the loop: a carrier's own socket has brought or taken something. May destroy the carrier.
-    virtual void on_carrier_progress(Instant now) = 0;
+    // From the loop: a transport's own socket has brought or taken something. May destroy the transport.
+    virtual void on_transport_progress(Instant now) = 0;
   };
 
-  virtual ~TunnelCarrier() = default;
+  virtual ~TunnelTransport() = default;
   [[nodiscard]] virtual ClientTunnel& tunnel() = 0;
   [[nodiscard]] virtual const ClientTunnel& tunnel() const = 0;
   [[nodiscard]] virtual TunnelProtocol protocol() const = 0;

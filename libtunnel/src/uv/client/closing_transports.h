@@ -7,28 +7,28 @@
 #include <memory>
 #include <vector>
 
-#include "src/uv/client/tunnel_carrier.h"
+#include "src/uv/client/tunnel_transport.h"
 
 namespace natt::tunnel::uv {
 
-class ClosingCarriers {
+class ClosingTransports {
  public:
   // One last packet, or a TCP connection's last bytes: what a gateway has not taken by then it never will.
   static constexpr Duration kPatience = std::chrono::seconds(2);
 
-  ClosingCarriers() = default;
-  ClosingCarriers(const ClosingCarriers&) = delete;
-  ClosingCarriers& operator=(const ClosingCarriers&) = delete;
+  ClosingTransports() = default;
+  ClosingTransports(const ClosingTransports&) = delete;
+  ClosingTransports& operator=(const ClosingTransports&) = delete;
 
   // It is closed already.
-  void add(Instant now, std::unique_ptr<TunnelCarrier> carrier);
+  void add(Instant now, std::unique_ptr<TunnelTransport> transport);
   // Not from inside a stream of theirs: frees those whose last word is out, or whose time is up.
   void pump(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
  private:
   struct Closing {
-    std::unique_ptr<TunnelCarrier> carrier;
+    std::unique_ptr<TunnelTransport> transport;
     Instant until{};
   };
   std::vector<Closing> closing_;  // in the order of their deadlines

@@ -8,13 +8,13 @@
 #include <natt/tunnel/client.h>
 #include <natt/tunnel/uv/packet_pump.h>
 
-#include "src/uv/client/tunnel_carrier.h"
+#include "src/uv/client/tunnel_transport.h"
 
 namespace natt::tunnel::uv {
 
-class QuicCarrier final : public TunnelCarrier {
+class QuicTransport final : public TunnelTransport {
  public:
-  QuicCarrier(std::unique_ptr<Client> client, PathId path, natt::uv::EndpointDriver& driver, PacketPump& pump)
+  QuicTransport(std::unique_ptr<Client> client, PathId path, natt::uv::EndpointDriver& driver, PacketPump& pump)
       : client_(std::move(client)), path_(path), driver_(driver), pump_(pump) {}
 
   [[nodiscard]] ClientTunnel& tunnel() override { return *client_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "src/uv/client/tcp_carrier.h"
+#include "src/uv/client/tcp_transport.h"
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -20,7 +20,7 @@ void prepare(int descriptor) {
     static_cast<void>(::setsockopt(descriptor, level, option, &value, sizeof value));
   };
   // The streams share the connection: what one of them has put into the kernel delays all others.
-  set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(TcpCarrier::kAhead));
+  set(IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(TcpTransport::kAhead));
   // A host that went away without a word is noticed as on a UDP path; the relay's kernel answers for its host only, and
   // SilenceWatch looks after what is behind it.
   constexpr int kIdle = 14;
@@ -41,15 +41,15 @@ AttemptFailure failure_of(const Error& error) {
 
 }  // namespace
 
-TcpCarrier::~TcpCarrier() = default;
+TcpTransport::~TcpTransport() = default;
 
-void TcpCarrier::connect(Instant now, uv_loop_s& loop, const SocketAddress& to, HelloMaker make_hello) {
+void TcpTransport::connect(Instant now, uv_loop_s& loop, const SocketAddress& to, HelloMaker make_hello) {
   make_hello_ = std::move(make_hello);
   race_ = std::make_unique<natt::uv::TcpRace>(loop, static_cast<natt::uv::TcpRace::Listener&>(*this));
   race_->start(now, to);
 }
 
-Result<void> TcpCarrier::join(Instant now, natt::uv::SiteSignaling& signaling, BrokerIndex broker,
+Result<void> TcpTransport::join(Instant now, natt::uv::SiteSignaling& signaling, BrokerIndex broker,
                               const RelayGrantMessage& grant) {
   auto join = signaling.join_relay(now, broker, grant, *this);
   if (!join) return tl::unexpected(join.error());
@@ -58,25 +58,25 @@ Result<void> TcpCarrier::join(Instant now, natt::uv::SiteSignaling& signaling, B
 }
 
 // A fresh frame over the same ClientHello: one TLS object, whichever connection it is that the gateway answers on.
-ByteBuffer TcpCarrier::make_first_flight() {
+ByteBuffer TcpTransport::make_first_flight() {
   const ByteView client_hello = client_->client_hello();
   ByteBuffer flight = make_hello_(client_hello);
   flight.insert(flight.end(), client_hello.begin(), client_hello.end());
   return flight;
 }
 
-void TcpCarrier::on_race_won(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
+void TcpTransport::on_race_won(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
   // The flight had it.
   const std::size_t sent = client_->client_hello().size();
   if (client_->output(now).size() >= sent) client_->consume_output(sent);
   open(now, std::move(connection));
 }
 
-void TcpCarrier::on_relay_joined(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
+void TcpTransport::on_relay_joined(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
   open(now, std::move(connection));
 }
 
-void TcpCarrier::open(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
+void TcpTransport::open(Instant now, std::unique_ptr<natt::uv::TcpConnection> connection) {
   connection_ = std::move(connection);
   connection_->set_listener(*this);
   remote_ = connection_->remote_address();
@@ -84,45 +84,45 @@ void TcpCarrier::open(Instant now, std::unique_ptr<natt::uv::TcpConnection> conn
   race_.reset();
   join_.reset();
   transition_to(State::kOpen);
-  owner_.on_carrier_progress(now);
+  owner_.on_transport_progress(now);
 }
 
-void TcpCarrier::on_race_lost(Instant now, const Error& error) {
+void TcpTransport::on_race_lost(Instant now, const Error& error) {
   failure_ = failure_of(error);
   end(now, error);
 }
 
-void TcpCarrier::on_relay_join_failed(Instant now, const Error& error) {
+void TcpTransport::on_relay_join_failed(Instant now, const Error& error) {
   failure_ = failure_of(error);
   end(now, error);
 }
 
-void TcpCarrier::on_bytes(Instant now, ByteView bytes) {
+void TcpTransport::on_bytes(Instant now, ByteView bytes) {
   client_->handle_bytes(now, bytes);
-  owner_.on_carrier_progress(now);
+  owner_.on_transport_progress(now);
 }
 
-void TcpCarrier::on_eof(Instant now) { end(now, {natt::Errc::kClosed, "the gateway closed the TCP connection"}); }
-void TcpCarrier::on_drained(Instant now) { owner_.on_carrier_progress(now); }
-void TcpCarrier::on_closed(Instant now, const Error& error) { end(now, error); }
+void TcpTransport::on_eof(Instant now) { end(now, {natt::Errc::kClosed, "the gateway closed the TCP connection"}); }
+void TcpTransport::on_drained(Instant now) { owner_.on_transport_progress(now); }
+void TcpTransport::on_closed(Instant now, const Error& error) { end(now, error); }
 
-void TcpCarrier::end(Instant now, const Error& error) {
+void TcpTransport::end(Instant now, const Error& error) {
   transition_to(State::kOver);
   race_.reset();
   join_.reset();
   connection_.reset();
   client_->handle_disconnected(now, error);
-  owner_.on_carrier_progress(now);
+  owner_.on_transport_progress(now);
 }
 
-void TcpCarrier::close(Instant now, std::string_view reason) {
+void TcpTransport::close(Instant now, std::string_view reason) {
   client_->close(now, reason);
   race_.reset();
   join_.reset();
   transition_to(connection_ ? State::kClosing : State::kOver);
 }
 
-bool TcpCarrier::pump(Instant now) {
+bool TcpTransport::pump(Instant now) {
   if (!connection_) return state_ == State::kOver;
   while (connection_->write_queue_bytes() < kAhead) {
     const ByteView output = client_->output(now);
@@ -137,7 +137,7 @@ bool TcpCarrier::pump(Instant now) {
   return false;
 }
 
-ConnectionStats TcpCarrier::stats() const {
+ConnectionStats TcpTransport::stats() const {
   ConnectionStats stats = client_->stats();
   const auto rtt = connection_ ? connection_->smoothed_rtt() : std::nullopt;
   using std::chrono::microseconds;
@@ -145,7 +145,7 @@ ConnectionStats TcpCarrier::stats() const {
   return stats;
 }
 
-bool TcpCarrier::moves_backlog() {
+bool TcpTransport::moves_backlog() {
   if (!connection_) return false;
   tcp_info info{};
   socklen_t length = sizeof info;
@@ -155,6 +155,6 @@ bool TcpCarrier::moves_backlog() {
   return waits && octets_taken_ != before;
 }
 
-SocketAddress TcpCarrier::local() const { return connection_ ? connection_->local_address() : SocketAddress{}; }
+SocketAddress TcpTransport::local() const { return connection_ ? connection_->local_address() : SocketAddress{}; }
 
 }  // namespace natt::tunnel::uv

@@ -2,6 +2,7 @@
 // The connection broker. docs/OPERATIONS.md says how to run it.
 #include "apps/broker/broker_app.h"
 #include "apps/program/command_line.h"
+#include "apps/program/descriptor_limit.h"
 #include "apps/program/device_health.h"
 
 int main(int argc, char** argv) {
@@ -15,6 +16,7 @@ int main(int argc, char** argv) {
     program::warn_about("natt-broker", config->sites, config->state.dir);
     return static_cast<int>(config::ExitStatus::kOk);
   }
+  program::raise_descriptor_limit();
   config::Log log(config->log.level);
   program::EventLoop loop;
   int result = static_cast<int>(config::ExitStatus::kOk);

@@ -76,8 +76,12 @@ bool Http2Session::start() {
              : nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
   }};
-  return nghttp2_submit_settings(http_, NGHTTP2_FLAG_NONE, settings.data(), server ? 6 : 5) == 0 &&
-         nghttp2_session_set_local_window_size(http_, NGHTTP2_FLAG_NONE, 0, connection_window_.size()) == 0;
+  if (nghttp2_submit_settings(http_, NGHTTP2_FLAG_NONE, settings.data(), server ? 6 : 5) != 0 ||
+      nghttp2_session_set_local_window_size(http_, NGHTTP2_FLAG_NONE, 0, connection_window_.size()) != 0) {
+    return false;
+  }
+  if (is_draining()) announce_drain();
+  return true;
 }
 
 // ---- bytes in ----

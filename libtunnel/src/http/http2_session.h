@@ -57,7 +57,6 @@ class Http2Session final : public HttpSession {
   [[nodiscard]] std::uint32_t take_early_resets();
 
   [[nodiscard]] Result<StreamId> open(Protocol protocol, const Authority& target, std::string_view authority) override;
-  void drain() override;
 
  private:
   friend struct Http2Callbacks;  // nghttp2's C functions, in http2_callbacks.cc
@@ -75,6 +74,7 @@ class Http2Session final : public HttpSession {
   void track(std::int64_t stream);
   [[nodiscard]] std::optional<Error> why_not_open(Protocol protocol) const;
 
+  void announce_drain() override;
   void credit(std::int64_t stream, std::size_t count) override;
   void credit_connection(std::size_t count) override;
   void wake(Stream& stream) override;

@@ -53,7 +53,7 @@ void Http2Session::track(std::int64_t stream) {
   windows_.emplace(stream, ReceiveWindow(options_.stream_window, options_.max_stream_window));
 }
 
-void Http2Session::drain() {
+void Http2Session::announce_drain() {
   if (!http_ || leaving_) return;
   ++goaways_waiting_;
   nghttp2_submit_goaway(http_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http_), NGHTTP2_NO_ERROR,

@@ -48,8 +48,12 @@ bool Http3Session::start() {
   for (std::int64_t* const stream : {&control, &encoder, &decoder}) {
     if (ngtcp2_conn_open_uni_stream(quic_, stream, nullptr) != 0) return false;
   }
-  return nghttp3_conn_bind_control_stream(http_, control) == 0 &&
-         nghttp3_conn_bind_qpack_streams(http_, encoder, decoder) == 0;
+  if (nghttp3_conn_bind_control_stream(http_, control) != 0 ||
+      nghttp3_conn_bind_qpack_streams(http_, encoder, decoder) != 0) {
+    return false;
+  }
+  if (is_draining()) announce_drain();
+  return true;
 }
 
 // ---- from QUIC ----

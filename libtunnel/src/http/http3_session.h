@@ -28,7 +28,6 @@ class Http3Session final : public HttpSession {
   void attach(ngtcp2_conn* quic) { quic_ = quic; }
   // Handshake complete: opens the control streams. False when QUIC refuses them.
   [[nodiscard]] bool start();
-  [[nodiscard]] bool started() const { return http_ != nullptr; }
 
   // From QUIC's callbacks. Nothing is fine; a value is the HTTP/3 error that ends the connection.
   using Failure = std::optional<std::uint64_t>;
@@ -55,12 +54,12 @@ class Http3Session final : public HttpSession {
   void handle_write_refused(std::int64_t stream);
 
   [[nodiscard]] Result<StreamId> open(Protocol protocol, const Authority& target, std::string_view authority) override;
-  void drain() override;
   [[nodiscard]] bool peer_takes_quic_datagrams() const { return peer_datagrams_; }
 
  private:
   friend struct Http3Callbacks;  // nghttp3's C functions, in http3_callbacks.cc
 
+  void announce_drain() override;
   void credit(std::int64_t stream, std::size_t count) override;
   void credit_connection(std::size_t count) override;
   void wake(Stream& stream) override;

@@ -31,7 +31,7 @@ Result<StreamId> Http3Session::open(Protocol protocol, const Authority& target, 
   return fail(Errc::kInvalid, "the request cannot be encoded");
 }
 
-void Http3Session::drain() {
+void Http3Session::announce_drain() {
   if (http_) nghttp3_conn_shutdown(http_);
 }
 

@@ -60,6 +60,7 @@ void HttpSession::end_request(Stream& stream) {
   const auto target = read_target(*stream.head);
   stream.head.reset();
   if (stream.state() != Stream::State::kHead) return;
+  if (draining_) return condemn(stream, kHttpRequestRejected);  // sent before the GOAWAY was heard
   if (target) {
     stream.arrive(*target);
     streams_.list(stream);

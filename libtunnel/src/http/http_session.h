@@ -45,7 +45,8 @@ class HttpSession {
                                               std::string_view authority) = 0;
   void accept(std::int64_t stream);
   void reject(std::int64_t stream, int status, std::string_view reason);
-  virtual void drain() = 0;
+  // Server: no more requests; the client is told (GOAWAY) at once, or as soon as there is somebody to tell.
+  void drain();
 
   [[nodiscard]] MutableBytes reserve(std::int64_t stream);
   void commit(std::int64_t stream, std::size_t size);
@@ -65,8 +66,13 @@ class HttpSession {
  protected:
   HttpSession(Side side, ConnectionId connection, Shared shared, const TransportOptions& options);
 
+  // Of start(), once the peer can be told.
+  [[nodiscard]] bool is_draining() const { return draining_; }
+
   // What the version does on its wire. None of them is called from within its library's callbacks, credit() and
   // submit_refusal() excepted.
+  // GOAWAY; nothing before start().
+  virtual void announce_drain() = 0;
   // Lets the peer send as much more, on the stream and on the connection.
   virtual void credit(std::int64_t stream, std::size_t count) = 0;
   virtual void credit_connection(std::size_t count) = 0;
@@ -120,6 +126,7 @@ class HttpSession {
 
   std::vector<std::pair<std::int64_t, std::uint64_t>> condemned_;
   std::size_t buffered_out_ = 0;  // over all streams
+  bool draining_ = false;
 };
 
 }  // namespace natt::tunnel

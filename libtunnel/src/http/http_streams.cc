@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <natt/tunnel/errc.h>
 
@@ -44,6 +45,11 @@ void HttpSession::reject(std::int64_t number, int status, std::string_view reaso
   credit_discarded(*stream);
   stream->refuse();
   if (!submit_status(*stream, std::clamp(status, 400, 599), reason)) reset(number, kHttpRequestRejected);
+}
+
+void HttpSession::drain() {
+  if (std::exchange(draining_, true)) return;
+  announce_drain();
 }
 
 MutableBytes HttpSession::reserve(std::int64_t number) {

@@ -308,3 +308,48 @@ TEST_CASE("tunnel: a draining gateway lets streams end and admits nothing new", 
   CHECK_FALSE(late.connected);
   CHECK(fixture.quic().stats().draining > 0);
 }
+
+TEST_CASE("tunnel: a client in the handshake at drain is told as well, and opens nothing", "[tunnel][close]") {
+  TunnelFixture fixture(test_seed(), {}, either_kind());
+  ClientSide& client = fixture.add_client();
+  // Its end of TLS is complete; the Finished, and a request behind it, are on their way.
+  REQUIRE(fixture.wire->run_for(1s, [&] { return client.connected.has_value(); }));
+  REQUIRE(fixture.connected.empty());
+  const bool crossing = GENERATE(true, false);
+  CAPTURE(crossing);
+  const auto early = crossing ? client.core->open_tcp(target("10.99.0.5:22")) : Result<tunnel::StreamId>{};
+
+  fixture.server->drain(fixture.wire->now());
+  fixture.wire->flush();
+  REQUIRE(fixture.connect(client));
+  fixture.wire->run_for(1s);
+
+  CHECK(fixture.requests.empty());
+  if (crossing) {
+    REQUIRE(early);
+    CHECK(client.streams[early->number].reset);
+    CHECK(client.streams[early->number].closed);
+  }
+  const auto late = client.core->open_tcp(target("10.99.0.5:22"));
+  REQUIRE_FALSE(late);
+  CHECK(late.error().code == tunnel::Errc::kRefused);
+  CHECK_FALSE(client.closed);  // draining ends no tunnel
+}
+
+TEST_CASE("tunnel: a request that crosses the drain is rejected, not served", "[tunnel][close]") {
+  TunnelFixture fixture(test_seed(), {}, either_kind());
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  const auto crossing = client.core->open_tcp(target("10.99.0.5:22"));
+  REQUIRE(crossing);
+  fixture.wire->flush();
+
+  fixture.server->drain(fixture.wire->now());  // not even on the wire when the request comes
+  fixture.wire->run_for(1s);
+
+  CHECK(fixture.requests.empty());
+  CHECK(client.streams[crossing->number].reset);
+  CHECK(client.streams[crossing->number].reset_code == 0x10b);
+  CHECK(client.streams[crossing->number].closed);
+  CHECK_FALSE(client.closed);
+}

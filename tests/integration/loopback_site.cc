@@ -6,33 +6,11 @@ namespace {
 
 const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
 
-// A UDP and TCP port that is free right now; the roster has to name it before the program binds it. Below the range
-// from which the kernel takes ports for others in the meantime.
-std::uint16_t free_port(uv_loop_t& loop, Random& random) {
-  struct Nothing final : uv::UdpSocket::Listener, uv::TcpListener::Listener {
-    void on_train(Instant, const uv::ReceivedTrain&) override {}
-    void on_receive_done(Instant) override {}
-    void on_writable(Instant) override {}
-    void on_connection(Instant, std::unique_ptr<uv::TcpConnection>) override {}
-  } nothing;
-  for (int tries = 0; tries < 100; ++tries) {
-    const auto port = static_cast<std::uint16_t>(15'000 + random.uniform(15'000));
-    const auto udp = uv::UdpSocket::open(loop, {.bind = {kLoopback, port}}, nothing);
-    const auto tcp = uv::TcpListener::open(loop, {.bind = {kLoopback, port}}, nothing);
-    if (udp && tcp) return port;
-  }
-  FAIL("no free port");
-  return 0;
-}
+const Identity kBroker{"hq", Role::kBroker, "b1"};
+const Identity kGateway{"hq", Role::kGateway, "gw1"};
+const Identity kAlice{"hq", Role::kClient, "alice"};
 
 }  // namespace
-
-std::string test_pattern(std::size_t size) {
-  std::string text(size, '\0');
-  SeededRandom random(7);
-  random.fill({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
-  return text;
-}
 
 class EchoService::Connection final : public uv::TcpConnection::Listener {
  public:
@@ -96,21 +74,14 @@ LocalApplication::LocalApplication(UvLoop& loop) {
 }
 LocalApplication::~LocalApplication() = default;
 
-LoopbackSite::LoopbackSite(Options options) : options_(options) {
-  auto authority = Authority::create("hq", uv::wall_now(), random);
-  REQUIRE(authority);
-  authority_ = std::move(*authority);
-  psk_ = spa::SitePsk(random.bytes<32>());
-  broker_port_ = free_port(loop.get(), random);
-  gateway_port_ = free_port(loop.get(), random);
+LoopbackSite::LoopbackSite(Options options) : options_(options), devices_(random) {
+  broker_port_ = free_port(loop, random);
+  gateway_port_ = free_port(loop, random);
   loop.run_turns();
-  add_device(Role::kBroker, "b1");
-  add_device(Role::kGateway, "gw1");
-  if (options_.gateway_has_older_key) {
-    device(Role::kGateway, "gw1").older = std::make_unique<spa::KeyPair>(spa::KeyPair::generate(random));
+  for (const Identity& identity : {kBroker, kGateway, kAlice, Identity{"hq", Role::kClient, "mallory"}}) {
+    devices_.add(identity);
   }
-  add_device(Role::kClient, "alice");
-  add_device(Role::kClient, "mallory");
+  if (options_.gateway_has_older_key) devices_.add_older_key(kGateway);
   echo = std::make_unique<EchoService>(loop.get());
 }
 
@@ -121,49 +92,15 @@ LoopbackSite::~LoopbackSite() {
   echo.reset();
 }
 
-void LoopbackSite::add_device(Role role, const std::string& name) {
-  const Identity identity{"hq", role, name};
-  auto certificate = authority_->issue(identity, uv::wall_now(), kCertificateLifetime);
-  REQUIRE(certificate);
-  auto key = std::make_unique<spa::KeyPair>(spa::KeyPair::generate(random));
-  devices_.emplace(identity, Device{identity, std::move(*certificate), std::move(key), nullptr});
-  if (role != Role::kClient) masks_.emplace(identity, Secret<16>(random.bytes<16>()));
-}
-
-LoopbackSite::Device& LoopbackSite::device(Role role, const std::string& name) {
-  return devices_.at({"hq", role, name});
-}
-
-Credentials LoopbackSite::credentials(const Device& device) const {
-  auto credentials = Credentials::from_pem(device.certificate.certificate_pem, device.certificate.key_pem,
-                                           authority_->certificate_pem());
-  REQUIRE(credentials);
-  return std::move(*credentials);
-}
-
-SignedRoster LoopbackSite::make_roster() {
-  Roster roster{.site = "hq", .number = ++roster_number_, .issued_at = uv::wall_now(),
-                .next_update = uv::wall_now() + std::chrono::hours(24), .devices = {}, .revoked = {}};
-  for (const auto& [identity, device] : devices_) {
-    RosterDevice entry{.identity = identity, .spa_keys = {{1, device.key->public_key().bytes}}, .mask_key = {},
-                       .addresses = {}};
-    if (device.older) entry.spa_keys.insert(entry.spa_keys.begin(), {0, device.older->public_key().bytes});
-    if (const auto mask = masks_.find(identity); mask != masks_.end()) entry.mask_key = mask->second;
-    if (identity.role == Role::kBroker) entry.addresses = {{kLoopback, broker_port_}};
-    roster.devices.push_back(std::move(entry));
-  }
-  auto documents = authority_->sign_roster(roster);
-  REQUIRE(documents);
-  return *documents;
-}
+SignedRoster LoopbackSite::make_roster() { return devices_.make_roster({kLoopback, broker_port_}); }
 
 void LoopbackSite::open_broker() {
   uv::BrokerOptions options{.address = kLoopback, .port = broker_port_, .dns_port = 0,
                             .relay_key = RelayKey(random.bytes<32>()),
                             .persist_retry = std::chrono::milliseconds(50)};
-  uv::BrokerSiteOptions site{.credentials = credentials(device(Role::kBroker, "b1")), .spa_keys = {}, .psk = psk_,
+  uv::BrokerSiteOptions site{.credentials = devices_.credentials(kBroker), .spa_keys = {}, .psk = devices_.psk(),
                              .roster = make_roster()};
-  site.spa_keys.push_back(spa::KeyPair::from_secret(device(Role::kBroker, "b1").key->secret()));
+  site.spa_keys.push_back(devices_.spa_key(kBroker));
   options.sites.push_back(std::move(site));
   auto made = uv::Broker::open(loop.get(), std::move(options), random);
   REQUIRE(made);
@@ -171,25 +108,21 @@ void LoopbackSite::open_broker() {
 }
 
 void LoopbackSite::open_gateway() {
-  const Device& own = device(Role::kGateway, "gw1");
   // SPA frames of a gateway carry no port, so any will do.
-  tunnel::uv::GatewayOptions options{.listen = {kLoopback, gateway_port_}, .credentials = credentials(own),
-                                     .spa_keys = {}, .psk = psk_, .roster = make_roster(),
-                                     .persist_retry = std::chrono::milliseconds(50),
+  tunnel::uv::GatewayOptions options{.listen = {kLoopback, gateway_port_}, .credentials = devices_.credentials(kGateway),
+                                     .spa_keys = devices_.spa_keys(kGateway), .psk = devices_.psk(),
+                                     .roster = make_roster(), .persist_retry = std::chrono::milliseconds(50),
                                      .protocol = options_.protocol, .gate = options_.gate};
-  options.spa_keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
-  if (own.older) options.spa_keys.push_back({0, spa::KeyPair::from_secret(own.older->secret())});
   auto made = tunnel::uv::Gateway::open(loop.get(), std::move(options), policy, random, *this);
   REQUIRE(made);
   gateway = std::move(*made);
 }
 
 void LoopbackSite::open_client() {
-  const Device& own = device(Role::kClient, "alice");
   tunnel::uv::SiteClientOptions options{.bind = {kLoopback, 0},
-                                        .credentials = credentials(own),
-                                        .spa_key = {1, spa::KeyPair::from_secret(own.key->secret())},
-                                        .psk = psk_,
+                                        .credentials = devices_.credentials(kAlice),
+                                        .spa_key = {1, devices_.spa_key(kAlice)},
+                                        .psk = devices_.psk(),
                                         .roster = make_roster(),
                                         .protocol = options_.protocol,
                                         .natt_after = options_.natt_after,
@@ -202,30 +135,19 @@ void LoopbackSite::open_client() {
 }
 
 Result<void> LoopbackSite::renew_gateway() {
-  Device& own = device(Role::kGateway, "gw1");
-  auto certificate = authority_->issue(own.identity, uv::wall_now(), kCertificateLifetime);
-  REQUIRE(certificate);
-  own.certificate = std::move(*certificate);
+  devices_.renew_certificate(kGateway);
   std::vector<uv::SpaOwnKey> keys;
-  keys.push_back({1, spa::KeyPair::from_secret(own.key->secret())});
-  return gateway->update_keys(uv::now(), credentials(own), std::move(keys));
+  keys.push_back({1, devices_.spa_key(kGateway)});
+  return gateway->update_keys(uv::now(), devices_.credentials(kGateway), std::move(keys));
 }
 
 Credentials LoopbackSite::client_credentials(const std::string& name) {
-  return credentials(device(Role::kClient, name));
+  return devices_.credentials({"hq", Role::kClient, name});
 }
 
 std::unique_ptr<spa::Knocker> LoopbackSite::make_knocker(const std::string& name, Role role,
                                                          const std::string& verifier) {
-  const Device& own = device(Role::kClient, name);
-  const Device& theirs = device(role, verifier);
-  const auto pair = spa::PairKey::derive(*own.key, theirs.key->public_key(), spa::DeviceId::of(own.identity),
-                                         spa::DeviceId::of(theirs.identity), psk_);
-  REQUIRE(pair);
-  return std::make_unique<spa::Knocker>(
-      spa::KnockerOptions{.device = own.identity, .verifier = theirs.identity, .mask = masks_.at(theirs.identity),
-                          .key_generation = 1},
-      *pair, random);
+  return devices_.make_knocker({"hq", Role::kClient, name}, {"hq", role, verifier});
 }
 
 void LoopbackSite::open_all() {
@@ -261,7 +183,7 @@ bool LoopbackSite::connect() {
 }
 
 void LoopbackSite::revoke(Role role, const std::string& name) {
-  devices_.erase({"hq", role, name});
+  devices_.remove({"hq", role, name});
   push_roster();
 }
 

@@ -10,7 +10,6 @@
 #include <memory>
 #include <string>
 
-#include <natt/authority.h>
 #include <natt/spa/knocker.h>
 #include <natt/tunnel/uv/gateway.h>
 #include <natt/tunnel/uv/site_client.h>
@@ -18,13 +17,11 @@
 #include <natt/uv/tcp_listener.h>
 #include <natt/uv/udp_socket.h>
 
+#include "integration/site_devices.h"
 #include "integration/uv_loop.h"
-#include "support/seeded_random.h"
+#include "support/pattern.h"
 
 namespace natt::test {
-
-// As many octets as asked for, the same ones each time.
-[[nodiscard]] std::string test_pattern(std::size_t size);
 
 // Allows clients by name to reach every loopback port, and says why not otherwise.
 class LoopbackPolicy final : public tunnel::uv::GatewayPolicy {
@@ -162,17 +159,7 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   std::map<tunnel::uv::StreamRequestId, std::vector<std::string>> datagrams;
 
  private:
-  struct Device {
-    Identity identity;
-    IssuedCertificate certificate;
-    std::unique_ptr<spa::KeyPair> key;
-    std::unique_ptr<spa::KeyPair> older;  // null mostly
-  };
-
-  void add_device(Role role, const std::string& name);
-  [[nodiscard]] Credentials credentials(const Device& device) const;
   [[nodiscard]] SignedRoster make_roster();
-  [[nodiscard]] Device& device(Role role, const std::string& name);
 
   // Both devices' disk.
   bool persist_roster(const SignedRoster&) override {
@@ -188,14 +175,10 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   }
 
   Options options_;
-  std::unique_ptr<Authority> authority_;
-  std::map<Identity, Device> devices_;
-  std::map<Identity, Secret<16>> masks_;
-  spa::SitePsk psk_;
+  SiteDevices devices_;
   std::uint16_t broker_port_ = 0;
   std::uint16_t gateway_port_ = 0;
   std::optional<SocketAddress> known_address_;
-  std::uint64_t roster_number_ = 0;
 };
 
 }  // namespace natt::test

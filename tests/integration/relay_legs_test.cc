@@ -7,6 +7,7 @@
 #include <natt/uv/tcp_listener.h>
 
 #include "integration/uv_loop.h"
+#include "integration/watched_connection.h"
 #include "src/uv/gateway/relay_legs.h"
 
 using namespace natt;
@@ -19,25 +20,6 @@ namespace {
 const Identity kAlice{"hq", Role::kClient, "alice"};
 
 SessionId session(std::uint8_t number) { return {{number}}; }
-
-// Notes how a connection ends.
-class End final : public uv::TcpConnection::Listener {
- public:
-  explicit End(std::unique_ptr<uv::TcpConnection> connection) : connection_(std::move(connection)) {
-    connection_->set_listener(*this);
-  }
-  void say(std::string_view words) { connection_->write(as_bytes(words)); }
-  void hang_up() { connection_.reset(); }
-  bool over = false;
-
- private:
-  void on_connected(Instant) override {}
-  void on_bytes(Instant, ByteView) override {}
-  void on_eof(Instant) override { over = true; }
-  void on_drained(Instant) override {}
-  void on_closed(Instant, const Error&) override { over = true; }
-  std::unique_ptr<uv::TcpConnection> connection_;
-};
 
 struct World;
 
@@ -62,13 +44,13 @@ class HeldJoin final : public uv::RelayJoin, private uv::TcpConnection::Listener
 struct World final : uv::TcpListener::Listener, RelayLegs::Owner {
   UvLoop loop;
   std::unique_ptr<uv::TcpListener> broker;
-  std::vector<std::unique_ptr<End>> ends;
+  std::vector<std::unique_ptr<WatchedConnection>> ends;
   int joins = 0;
   struct Handed {
     SessionId session;
     Identity client;
     std::string first;
-    std::unique_ptr<End> end;
+    std::unique_ptr<WatchedConnection> end;
   };
   std::vector<Handed> handed;
   std::unique_ptr<RelayLegs> legs;
@@ -94,11 +76,11 @@ struct World final : uv::TcpListener::Listener, RelayLegs::Owner {
 
  private:
   void on_connection(Instant, std::unique_ptr<uv::TcpConnection> connection) override {
-    ends.push_back(std::make_unique<End>(std::move(connection)));
+    ends.push_back(std::make_unique<WatchedConnection>(std::move(connection)));
   }
   void on_relay_leg(Instant, const SessionId& of, const Identity& client,
                     std::unique_ptr<uv::TcpConnection> connection, ByteView first) override {
-    handed.push_back({of, client, std::string(as_text(first)), std::make_unique<End>(std::move(connection))});
+    handed.push_back({of, client, std::string(as_text(first)), std::make_unique<WatchedConnection>(std::move(connection))});
   }
 };
 
@@ -129,7 +111,7 @@ TEST_CASE("relay legs: a leg is handed over with the first octets of its client"
   CHECK(world.legs->size() == 0);
   // What the session does from now on is no business of the legs.
   world.legs->cancel(session(1));
-  CHECK_FALSE(world.loop.run_until([&] { return world.ends[0]->over; }, 50));
+  CHECK_FALSE(world.loop.run_until([&] { return world.ends[0]->over(); }, 50));
 }
 
 TEST_CASE("relay legs: the end of a session ends its leg, joined or not", "[integration][gateway]") {
@@ -143,7 +125,7 @@ TEST_CASE("relay legs: the end of a session ends its leg, joined or not", "[inte
 
   CHECK(world.legs->size() == 0);
   CHECK(world.joins == 0);
-  CHECK(world.loop.run_until([&] { return world.ends[0]->over; }));
+  CHECK(world.loop.run_until([&] { return world.ends[0]->over(); }));
 }
 
 TEST_CASE("relay legs: a newer grant takes the place of a leg that nobody came to", "[integration][gateway]") {
@@ -155,8 +137,8 @@ TEST_CASE("relay legs: a newer grant takes the place of a leg that nobody came t
 
   CHECK(world.legs->size() == 1);
   world.wait_for_legs(2);
-  CHECK(world.loop.run_until([&] { return world.ends[0]->over; }));
-  CHECK_FALSE(world.ends[1]->over);
+  CHECK(world.loop.run_until([&] { return world.ends[0]->over(); }));
+  CHECK_FALSE(world.ends[1]->over());
 }
 
 TEST_CASE("relay legs: a leg that nobody comes to is closed in time", "[integration][gateway]") {
@@ -164,7 +146,7 @@ TEST_CASE("relay legs: a leg that nobody comes to is closed in time", "[integrat
   world.join(1);
   world.wait_for_legs(1);
 
-  CHECK(world.loop.run_until([&] { return world.ends[0]->over; }));
+  CHECK(world.loop.run_until([&] { return world.ends[0]->over(); }));
   CHECK(world.legs->size() == 0);
   CHECK(world.handed.empty());
 }

@@ -1,29 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "integration/relay_site.h"
 
-#include <algorithm>
-
-#include <natt/uv/tcp_listener.h>
-
 namespace natt::test {
 namespace {
 
 const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
 const Identity kBroker{"hq", Role::kBroker, "b1"};
-
-// A TCP port that is free right now, below the range from which the kernel takes ports for others meanwhile: the roster
-// has to name it before the broker binds it.
-std::uint16_t free_port(UvLoop& loop, Random& random) {
-  struct Nothing final : uv::TcpListener::Listener {
-    void on_connection(Instant, std::unique_ptr<uv::TcpConnection>) override {}
-  } nothing;
-  for (int tries = 0; tries < 100; ++tries) {
-    const auto port = static_cast<std::uint16_t>(15'000 + random.uniform(15'000));
-    if (uv::TcpListener::open(loop.get(), {.bind = {kLoopback, port}}, nothing)) return port;
-  }
-  FAIL("no free port");
-  return 0;
-}
 
 }  // namespace
 
@@ -80,20 +62,19 @@ void RelayDevice::on_broker_event(Instant now, BrokerIndex broker, const SignalE
   }
 }
 
-RelaySite::RelaySite(uv::BrokerOptions options, std::uint64_t gateway_features) {
-  auto authority = Authority::create("hq", uv::wall_now(), random);
-  REQUIRE(authority);
-  authority_ = std::move(*authority);
-  psk_ = spa::SitePsk(random.bytes<32>());
+RelaySite::RelaySite(uv::BrokerOptions options, std::uint64_t gateway_features) : devices_(random) {
   broker_address = {kLoopback, free_port(loop, random)};
   loop.run_turns();
-  for (const Identity& identity : {kBroker, gateway_identity, alice_identity, mallory_identity}) add(identity);
+  for (const Identity& identity : {kBroker, gateway_identity, alice_identity, mallory_identity}) devices_.add(identity);
   options.address = kLoopback;
   options.port = broker_address.port;
   options.dns_port = 0;
   options.relay_key = RelayKey(random.bytes<32>());
-  uv::BrokerSiteOptions site{.credentials = credentials(kBroker), .spa_keys = {}, .psk = psk_, .roster = make_roster()};
-  site.spa_keys.push_back(spa::KeyPair::from_secret(devices_.at(kBroker).key.secret()));
+  uv::BrokerSiteOptions site{.credentials = devices_.credentials(kBroker),
+                             .spa_keys = {},
+                             .psk = devices_.psk(),
+                             .roster = devices_.make_roster(broker_address)};
+  site.spa_keys.push_back(devices_.spa_key(kBroker));
   options.sites.push_back(std::move(site));
   auto made = uv::Broker::open(loop.get(), std::move(options), random);
   REQUIRE(made);
@@ -109,39 +90,9 @@ RelaySite::~RelaySite() {
   broker.reset();
 }
 
-void RelaySite::add(const Identity& identity) {
-  auto certificate = authority_->issue(identity, uv::wall_now(), kCertificateLifetime);
-  REQUIRE(certificate);
-  std::optional<Secret<16>> mask;
-  if (identity.role != Role::kClient) mask = Secret<16>(random.bytes<16>());
-  devices_.emplace(identity, Device{std::move(*certificate), spa::KeyPair::generate(random), mask});
-}
-
-Credentials RelaySite::credentials(const Identity& identity) const {
-  const Device& device = devices_.at(identity);
-  auto credentials = Credentials::from_pem(device.certificate.certificate_pem, device.certificate.key_pem,
-                                           authority_->certificate_pem());
-  REQUIRE(credentials);
-  return std::move(*credentials);
-}
-
-SignedRoster RelaySite::make_roster() {
-  Roster roster{.site = "hq", .number = ++roster_number_, .issued_at = uv::wall_now(),
-                .next_update = uv::wall_now() + std::chrono::hours(24), .devices = {}, .revoked = {}};
-  for (const auto& [identity, device] : devices_) {
-    RosterDevice entry{.identity = identity, .spa_keys = {{1, device.key.public_key().bytes}}, .mask_key = device.mask,
-                       .addresses = {}};
-    if (identity.role == Role::kBroker) entry.addresses = {broker_address};
-    roster.devices.push_back(std::move(entry));
-  }
-  auto documents = authority_->sign_roster(roster);
-  REQUIRE(documents);
-  return *documents;
-}
-
 std::unique_ptr<RelayDevice> RelaySite::open(const Identity& identity, std::uint64_t features) {
-  return std::make_unique<RelayDevice>(loop, random, credentials(identity), devices_.at(identity).key, psk_,
-                                       make_roster(), features);
+  return std::make_unique<RelayDevice>(loop, random, devices_.credentials(identity), devices_.spa_key(identity),
+                                       devices_.psk(), devices_.make_roster(broker_address), features);
 }
 
 SessionId RelaySite::open_session() {
@@ -180,38 +131,22 @@ void RelaySite::join_both() {
 }
 
 ByteBuffer RelaySite::make_flight(const Identity& identity, const std::array<std::uint8_t, 16>& token) {
-  const auto pair = spa::PairKey::derive(devices_.at(identity).key, {devices_.at(kBroker).key.public_key().bytes},
-                                         spa::DeviceId::of(identity), spa::DeviceId::of(kBroker), psk_);
-  REQUIRE(pair);
-  spa::Knocker knocker({.device = identity, .verifier = kBroker, .port = broker_address.port,
-                        .mask = *devices_.at(kBroker).mask, .key_generation = 1, .dns_suffix = {}},
-                       *pair, random);
-  const auto hello = knocker.make_relay_join(uv::wall_now(), knocker.next_knock_id(), token);
+  const auto knocker = devices_.make_knocker(identity, kBroker, broker_address.port);
+  const auto hello = knocker->make_relay_join(uv::wall_now(), knocker->next_knock_id(), token);
   ByteBuffer flight = hello.record1;
   flight.insert(flight.end(), hello.record2.begin(), hello.record2.end());
   return flight;
 }
 
-std::unique_ptr<JoinedLeg> RelaySite::connect_raw(ByteView bytes) {
-  struct Connecting final : uv::TcpConnection::Listener {
-    bool connected = false;
-    void on_connected(Instant) override { connected = true; }
-    void on_bytes(Instant, ByteView) override {}
-    void on_eof(Instant) override {}
-    void on_drained(Instant) override {}
-    void on_closed(Instant, const Error&) override {}
-  } connecting;
-  auto connection = uv::TcpConnection::connect(loop.get(), {.to = broker_address}, connecting);
-  REQUIRE(connection);
-  REQUIRE(loop.run_until([&] { return connecting.connected; }, 2000));
-  auto leg = std::make_unique<JoinedLeg>(std::move(*connection));
-  leg->connection->write(bytes);
+std::unique_ptr<WatchedConnection> RelaySite::connect_raw(ByteView bytes) {
+  auto leg = std::make_unique<WatchedConnection>(loop, broker_address, bytes);
+  REQUIRE(loop.run_until([&] { return leg->connected; }, 2000));
   return leg;
 }
 
 void RelaySite::revoke(const Identity& identity) {
-  devices_.erase(identity);
-  REQUIRE(broker->update_roster(uv::now(), "hq", make_roster()));
+  devices_.remove(identity);
+  REQUIRE(broker->update_roster(uv::now(), "hq", devices_.make_roster(broker_address)));
 }
 
 }  // namespace natt::test

@@ -4,43 +4,22 @@
 // A real broker and the signaling of a gateway and two clients on one loop over loopback: what
 // relaying over TCP needs, without tunnels. Ports are the kernel's choice.
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <natt/authority.h>
 #include <natt/session_offer.h>
 #include <natt/uv/broker.h>
 #include <natt/uv/endpoint_driver.h>
 #include <natt/uv/relay_join.h>
 #include <natt/uv/site_signaling.h>
 
+#include "integration/site_devices.h"
 #include "integration/uv_loop.h"
+#include "integration/watched_connection.h"
 
 namespace natt::test {
-
-// A leg's connection at its end.
-class JoinedLeg final : public uv::TcpConnection::Listener {
- public:
-  explicit JoinedLeg(std::unique_ptr<uv::TcpConnection> taken) : connection(std::move(taken)) {
-    connection->set_listener(*this);
-  }
-
-  void on_connected(Instant) override {}
-  void on_bytes(Instant, ByteView bytes) override { received.insert(received.end(), bytes.begin(), bytes.end()); }
-  void on_eof(Instant) override { eof = true; }
-  void on_drained(Instant) override {}
-  void on_closed(Instant, const Error&) override { reset = true; }
-  [[nodiscard]] bool over() const { return eof || reset; }
-  [[nodiscard]] std::string text() const { return std::string(as_text(received)); }
-
-  std::unique_ptr<uv::TcpConnection> connection;
-  ByteBuffer received;
-  bool eof = false;
-  bool reset = false;
-};
 
 // A device of the site: its socket and its signaling.
 class RelayDevice final : public uv::SiteSignaling::Listener,
@@ -63,7 +42,7 @@ class RelayDevice final : public uv::SiteSignaling::Listener,
   std::vector<SessionId> accepted;  // of its own offers
   std::vector<SessionEnd> ends;
   std::vector<std::unique_ptr<uv::RelayJoin>> joins;
-  std::vector<std::unique_ptr<JoinedLeg>> legs;
+  std::vector<std::unique_ptr<WatchedConnection>> legs;
   std::vector<Error> failed;
 
  private:
@@ -76,7 +55,7 @@ class RelayDevice final : public uv::SiteSignaling::Listener,
   void on_endpoint_event(Instant, const EndpointEvent&) override {}
   void on_flush(Instant) override {}
   void on_relay_joined(Instant, std::unique_ptr<uv::TcpConnection> connection) override {
-    legs.push_back(std::make_unique<JoinedLeg>(std::move(connection)));
+    legs.push_back(std::make_unique<WatchedConnection>(std::move(connection)));
   }
   void on_relay_join_failed(Instant, const Error& error) override { failed.push_back(error); }
 
@@ -90,6 +69,8 @@ class RelayDevice final : public uv::SiteSignaling::Listener,
   std::unique_ptr<uv::SiteSignaling> signaling;  // before what it borrows goes
 };
 
+[[nodiscard]] inline uv::BrokerOptions in_mode(SpaMode mode) { return {.address = {}, .mode = mode, .relay_key = {}}; }
+
 class RelaySite {
  public:
   explicit RelaySite(uv::BrokerOptions options = {},
@@ -102,12 +83,14 @@ class RelaySite {
   void request_relay(const SessionId& session);
   // Both, and waits until both ends have their connection and the broker has spliced them.
   void join_both();
-  [[nodiscard]] JoinedLeg& client_leg() { return *alice->legs.back(); }
-  [[nodiscard]] JoinedLeg& gateway_leg() { return *gateway->legs.back(); }
+  [[nodiscard]] WatchedConnection& client_leg() { return *alice->legs.back(); }
+  [[nodiscard]] WatchedConnection& gateway_leg() { return *gateway->legs.back(); }
   // A relay join's first flight of a device, as bytes.
   [[nodiscard]] ByteBuffer make_flight(const Identity& identity, const std::array<std::uint8_t, 16>& token);
   // A bare connection to the broker that begins with `bytes`.
-  [[nodiscard]] std::unique_ptr<JoinedLeg> connect_raw(ByteView bytes);
+  [[nodiscard]] std::unique_ptr<WatchedConnection> connect_raw(ByteView bytes);
+  // Lets happen what is under way.
+  void settle() { static_cast<void>(loop.run_until([] { return false; }, 100)); }
   // Takes the device out of the roster, at the broker.
   void revoke(const Identity& identity);
 
@@ -123,20 +106,9 @@ class RelaySite {
   SocketAddress broker_address;
 
  private:
-  struct Device {
-    IssuedCertificate certificate;
-    spa::KeyPair key;
-    std::optional<Secret<16>> mask;
-  };
-  void add(const Identity& identity);
-  [[nodiscard]] Credentials credentials(const Identity& identity) const;
-  [[nodiscard]] SignedRoster make_roster();
   [[nodiscard]] std::unique_ptr<RelayDevice> open(const Identity& identity, std::uint64_t features);
 
-  std::unique_ptr<Authority> authority_;
-  std::map<Identity, Device> devices_;
-  spa::SitePsk psk_;
-  std::uint64_t roster_number_ = 0;
+  SiteDevices devices_;
 };
 
 }  // namespace natt::test

@@ -48,7 +48,7 @@ TEST_CASE("site: eight megabytes come back unchanged, and both half-closes arriv
   site.open_all();
   LocalApplication application(site.loop);
   site.open_echo(application);
-  const std::string sent = test_pattern(8 << 20);
+  const std::string sent = text_pattern(8 << 20);
 
   application.write(as_bytes(sent));
   application.shutdown();
@@ -223,7 +223,7 @@ TEST_CASE("site: destroying any part in the middle of a transfer is boring", "[i
   site.open_all();
   LocalApplication application(site.loop);
   site.open_echo(application);
-  application.write(as_bytes(test_pattern(4 << 20)));
+  application.write(as_bytes(text_pattern(4 << 20)));
   REQUIRE(site.loop.run_until([&] { return application.received.size() > 100'000; }, 8000));
 
   if (part == 0) site.client.reset();
@@ -258,11 +258,11 @@ TEST_CASE("site: datagrams of a UDP flow reach their target and come back", "[in
   REQUIRE(site.loop.run_until([&] { return !site.opened.empty(); }, 8000));
 
   CHECK(site.client->send_datagram(uv::now(), id, as_bytes("one")));
-  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(test_pattern(1200))));
+  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(text_pattern(1200))));
 
   CHECK(site.loop.run_until([&] { return site.datagrams[id].size() == 2; }));
   CHECK(site.datagrams[id].at(0) == "one");
-  CHECK(site.datagrams[id].at(1) == test_pattern(1200));
+  CHECK(site.datagrams[id].at(1) == text_pattern(1200));
   site.client->cancel(uv::now(), id);
   CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
 }

@@ -9,6 +9,7 @@
 
 #include "integration/loopback_site.h"
 #include "integration/tls_peers.h"
+#include "integration/watched_connection.h"
 #include "support/idle_gate.h"
 
 using namespace natt;
@@ -18,13 +19,6 @@ using namespace std::chrono_literals;
 namespace {
 
 const Identity kGateway{"hq", Role::kGateway, "gw1"};
-
-std::string pattern(std::size_t size) {
-  std::string text(size, '\0');
-  SeededRandom random(7);
-  random.fill({reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
-  return text;
-}
 
 // A TLS site with broker and gateway; the test drives the clients.
 struct TlsSite {
@@ -92,7 +86,7 @@ TEST_CASE("tls gateway: a client whose frame is granted gets a tunnel, and strea
 TEST_CASE("tls gateway: sixteen megabytes come back unchanged, and both half-closes arrive", "[integration][site]") {
   TlsSite world;
   const auto alice = world.connected();
-  const std::string sent = pattern(16 << 20);
+  const std::string sent = text_pattern(16 << 20);
 
   alice->open(tunnel::Authority::of(world.site.echo->address()));
   alice->send(as_bytes(sent));
@@ -107,7 +101,7 @@ TEST_CASE("tls gateway: a client that does not read stops its own streams and no
   TlsSite world;
   const auto slow = world.connected();
   const auto other = world.connected();
-  const std::string sent = pattern(24 << 20);
+  const std::string sent = text_pattern(24 << 20);
   slow->open(tunnel::Authority::of(world.site.echo->address()));
   slow->pause();
   slow->send(as_bytes(sent));
@@ -181,9 +175,9 @@ TEST_CASE("tls gateway: whoever has not proved himself meets silence", "[integra
   const auto alice = world.peer("alice");
   const ByteView hello = alice->client->client_hello();
 
-  std::vector<std::unique_ptr<TcpStranger>> strangers;
+  std::vector<std::unique_ptr<WatchedConnection>> strangers;
   const auto stranger = [&](ByteView words) {
-    strangers.push_back(std::make_unique<TcpStranger>(site.loop, door, words));
+    strangers.push_back(std::make_unique<WatchedConnection>(site.loop, door, words));
   };
   stranger({});
   stranger(as_bytes("GET / HTTP/1.1\r\nHost: gateway\r\n\r\n"));
@@ -240,9 +234,9 @@ TEST_CASE("tls gateway: strangers leave three quarters of the descriptors to mem
   REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
   {
     TlsSite world;
-    std::vector<std::unique_ptr<TcpStranger>> strangers;
+    std::vector<std::unique_ptr<WatchedConnection>> strangers;
     for (int i = 0; i < 150; ++i) {
-      strangers.push_back(std::make_unique<TcpStranger>(world.site.loop, world.door(), ByteView{}));
+      strangers.push_back(std::make_unique<WatchedConnection>(world.site.loop, world.door(), ByteView{}));
     }
     CHECK(world.site.loop.run_until([&] { return world.counted().accepted == 150; }));
 
@@ -280,7 +274,7 @@ TEST_CASE("tls gateway: a revoked client's tunnel ends within a second, and its 
 
   CHECK(world.site.loop.run_until([&] { return alice->ended && world.site.gateway->connections().empty(); }, 1000));
   CHECK(world.site.gateway->stream_count() == 0);
-  TcpStranger late(world.site.loop, world.door(), again->first_flight(*world.knocker));
+  WatchedConnection late(world.site.loop, world.door(), again->first_flight(*world.knocker));
   world.pass(300);
   CHECK(late.met_silence());
 }
@@ -377,9 +371,9 @@ TEST_CASE("tls gateway: the kernel gate hides the port from SYNs without a frame
 
 TEST_CASE("tls gateway: in a QUIC site there is no TCP port", "[integration][site]") {
   TlsSite world(LoopbackSite::Options{});
-  TcpStranger stranger(world.site.loop, world.door(), {});
+  WatchedConnection stranger(world.site.loop, world.door(), {});
 
-  CHECK(world.site.loop.run_until([&] { return stranger.closed; }));
+  CHECK(world.site.loop.run_until([&] { return stranger.reset; }));
   CHECK_FALSE(stranger.connected);
   CHECK_FALSE(world.site.gateway->door());
   CHECK_FALSE(world.site.gateway->tls_stats());

@@ -3,13 +3,6 @@
 
 namespace natt::test {
 
-TcpStranger::TcpStranger(UvLoop& loop, const SocketAddress& to, ByteView words) {
-  auto connection = uv::TcpConnection::connect(loop.get(), {.to = to}, *this);
-  REQUIRE(connection);
-  connection_ = std::move(*connection);
-  connection_->write(words);
-}
-
 TlsPeer::TlsPeer(UvLoop& loop, const Credentials& credentials, const Identity& gateway)
     : loop_(loop), timer_(loop.get(), *this) {
   auto tls = TlsContext::make(credentials, TlsDirection::kClient, "h2");

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Who comes to a TCP port, driven by a test: a client with its frame, certificate and
-// HTTP/2, and strangers that say what they like and note what comes back.
+// Who comes to a TCP port, driven by a test: a client with its frame, certificate and HTTP/2.
 
 #include <memory>
 #include <string>
@@ -18,29 +17,6 @@
 #include "integration/uv_loop.h"
 
 namespace natt::test {
-
-// Connects, says `words`, and waits.
-class TcpStranger final : private uv::TcpConnection::Listener {
- public:
-  TcpStranger(UvLoop& loop, const SocketAddress& to, ByteView words);
-  ~TcpStranger() override = default;
-
-  [[nodiscard]] bool met_silence() const { return connected && bytes == 0 && !eof && !closed; }
-
-  bool connected = false;
-  std::size_t bytes = 0;
-  bool eof = false;
-  bool closed = false;
-
- private:
-  void on_connected(Instant) override { connected = true; }
-  void on_bytes(Instant, ByteView received) override { bytes += received.size(); }
-  void on_eof(Instant) override { eof = true; }
-  void on_drained(Instant) override {}
-  void on_closed(Instant, const Error&) override { closed = true; }
-
-  std::unique_ptr<uv::TcpConnection> connection_;
-};
 
 // A client of the tunnel, over a connection of its own or one that it is given.
 class TlsPeer final : private uv::TcpConnection::Listener, private uv::Timer::Listener {

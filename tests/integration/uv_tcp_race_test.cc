@@ -15,6 +15,7 @@
 
 #include "integration/private_network.h"
 #include "integration/uv_loop.h"
+#include "support/pattern.h"
 
 using namespace natt;
 using namespace natt::test;
@@ -23,12 +24,6 @@ using namespace std::chrono_literals;
 namespace {
 
 SocketAddress loopback(std::uint16_t port) { return {IpAddress::v4({127, 0, 0, 1}), port}; }
-
-ByteBuffer pattern(std::size_t size, std::uint8_t seed) {
-  ByteBuffer bytes(size);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * 13 + i / 1000 + seed);
-  return bytes;
-}
 
 // What arrives on one connection.
 struct Arrived final : uv::TcpConnection::Listener {

@@ -1,103 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
-#include <functional>
-#include <string>
-#include <vector>
+
+#include <algorithm>
+#include <array>
 
 #include <natt/errc.h>
-#include <natt/uv/tcp_connection.h>
-#include <natt/uv/tcp_listener.h>
 
-#include "tests/integration/uv_loop.h"
+#include "integration/tcp_pair.h"
+#include "support/pattern.h"
 
 using namespace natt;
+using namespace natt::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-SocketAddress address(const std::string& text) { return SocketAddress::parse(text).value(); }
-
-struct Peer final : uv::TcpConnection::Listener {
-  std::unique_ptr<uv::TcpConnection> connection;
-  int connected = 0;
-  int eof = 0;
-  int drained = 0;
-  ByteBuffer bytes;
-  std::vector<Error> closed;
-  std::function<void()> on_any;
-
-  void on_connected(Instant) override { note(connected); }
-  void on_bytes(Instant, ByteView more) override {
-    bytes.insert(bytes.end(), more.begin(), more.end());
-    if (on_any) on_any();
-  }
-  void on_eof(Instant) override { note(eof); }
-  void on_drained(Instant) override { note(drained); }
-  void on_closed(Instant, const Error& error) override {
-    closed.push_back(error);
-    if (on_any) on_any();
-  }
-
- private:
-  void note(int& count) {
-    ++count;
-    if (on_any) on_any();
-  }
-};
-
-struct Acceptor final : uv::TcpListener::Listener {
-  explicit Acceptor(test::UvLoop& loop, uv::TcpListener::Options options = {.bind = address("[::]:0")}) {
-    auto opened = uv::TcpListener::open(loop.get(), options, *this);
-    REQUIRE(opened);
-    listener = std::move(*opened);
-    to = {address("127.0.0.1:1").ip, listener->local_address().port};
-  }
-  std::unique_ptr<uv::TcpListener> listener;
-  SocketAddress to;
-  std::vector<std::unique_ptr<uv::TcpConnection>> connections;
-  std::function<void()> on_any;
-  void on_connection(Instant, std::unique_ptr<uv::TcpConnection> connection) override {
-    connections.push_back(std::move(connection));
-    if (on_any) on_any();
-  }
-};
-
-// A connected pair: `near` dialled, `far` was accepted.
-struct Pair {
-  explicit Pair(test::UvLoop& loop) : acceptor(loop) {
-    auto dialled = uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, near);
-    REQUIRE(dialled);
-    near.connection = std::move(*dialled);
-    REQUIRE(loop.run_until([&] { return near.connected == 1 && !acceptor.connections.empty(); }));
-    far.connection = std::move(acceptor.connections[0]);
-    far.connection->set_listener(far);
-  }
-  Acceptor acceptor;
-  Peer near, far;
-};
-
-ByteBuffer pattern(std::size_t size) {
-  ByteBuffer bytes(size);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * 13 + i / 1000);
-  return bytes;
-}
-
-}  // namespace
-
 TEST_CASE("tcp: bytes flow both ways over both families", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
 
-  pair.near.connection->write(pattern(1000));
-  pair.far.connection->write(pattern(77));
+  pair.near.connection->write(pattern(1000, 1));
+  pair.far.connection->write(pattern(77, 1));
   REQUIRE(loop.run_until([&] { return pair.far.bytes.size() == 1000 && pair.near.bytes.size() == 77; }));
 
-  CHECK(pair.far.bytes == pattern(1000));
+  CHECK(pair.far.bytes == pattern(1000, 1));
   CHECK(pair.far.connection->remote_address() == pair.near.connection->local_address());
   CHECK(pair.near.connection->remote_address() == pair.far.connection->local_address());
   CHECK(pair.near.connection->bytes_sent() == 1000);
@@ -108,7 +35,7 @@ TEST_CASE("tcp: bytes flow both ways over both families", "[natt][uv]") {
   pair.near.connection->abort();
   CHECK_FALSE(pair.near.connection->smoothed_rtt());
 
-  Peer v6;
+  TcpPeer v6;
   auto dialled = uv::TcpConnection::connect(
       loop.get(), {.to = {address("[::1]:1").ip, pair.acceptor.to.port}, .from = {}}, v6);
   REQUIRE(dialled);
@@ -116,9 +43,9 @@ TEST_CASE("tcp: bytes flow both ways over both families", "[natt][uv]") {
 }
 
 TEST_CASE("tcp: bytes written before the connection is there are sent when it is", "[natt][uv]") {
-  test::UvLoop loop;
-  Acceptor acceptor(loop);
-  Peer near, far;
+  UvLoop loop;
+  TcpAcceptor acceptor(loop);
+  TcpPeer near, far;
   auto dialled = uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, near);
   REQUIRE(dialled);
 
@@ -133,9 +60,9 @@ TEST_CASE("tcp: bytes written before the connection is there are sent when it is
 }
 
 TEST_CASE("tcp: a paused reader makes the writer's queue grow until it resumes", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
-  const ByteBuffer bytes = pattern(16 << 20);
+  UvLoop loop;
+  TcpPair pair(loop);
+  const ByteBuffer bytes = pattern(16 << 20, 1);
 
   pair.far.connection->pause_reading();
   pair.near.connection->write(bytes);
@@ -153,10 +80,10 @@ TEST_CASE("tcp: a paused reader makes the writer's queue grow until it resumes",
 }
 
 TEST_CASE("tcp: each half ends on its own", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
 
-  pair.near.connection->write(pattern(4 << 20));
+  pair.near.connection->write(pattern(4 << 20, 1));
   pair.near.connection->shutdown();
   pair.near.connection->write(as_bytes("ignored"));
   REQUIRE(loop.run_until([&] { return pair.far.eof == 1; }));
@@ -172,8 +99,8 @@ TEST_CASE("tcp: each half ends on its own", "[natt][uv]") {
 }
 
 TEST_CASE("tcp: abort is a reset at the other end", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
 
   pair.near.connection->abort();
   pair.near.connection->abort();
@@ -187,8 +114,8 @@ TEST_CASE("tcp: abort is a reset at the other end", "[natt][uv]") {
 }
 
 TEST_CASE("tcp: what arrived before a reset is still delivered", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
 
   pair.far.connection->pause_reading();
   pair.near.connection->write(as_bytes("last words"));
@@ -203,8 +130,8 @@ TEST_CASE("tcp: what arrived before a reset is still delivered", "[natt][uv]") {
 }
 
 TEST_CASE("tcp: writing to a peer that has reset ends in on_closed, once", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
 
   pair.far.connection->pause_reading();
   pair.near.connection->abort();
@@ -218,15 +145,15 @@ TEST_CASE("tcp: writing to a peer that has reset ends in on_closed, once", "[nat
 }
 
 TEST_CASE("tcp: a peer that resets while we wait to write, and read nothing, ends in on_closed", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
   SECTION("after its end of stream") {
     pair.near.connection->shutdown();
     REQUIRE(loop.run_until([&] { return pair.far.eof == 1; }));
   }
   SECTION("paused") { pair.far.connection->pause_reading(); }
   pair.near.connection->pause_reading();
-  pair.far.connection->write(pattern(std::size_t{32} << 20));
+  pair.far.connection->write(pattern(std::size_t{32} << 20, 1));
   loop.run_turns(20);
   REQUIRE(pair.far.connection->write_queue_bytes() > 0);
 
@@ -236,8 +163,8 @@ TEST_CASE("tcp: a peer that resets while we wait to write, and read nothing, end
 }
 
 TEST_CASE("tcp: at most so many octets are handed over at a time", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
   std::size_t largest = 0;
   std::size_t before = 0;
   pair.far.on_any = [&] {
@@ -245,7 +172,7 @@ TEST_CASE("tcp: at most so many octets are handed over at a time", "[natt][uv]")
     before = pair.far.bytes.size();
   };
   pair.far.connection->limit_reads(100);
-  const ByteBuffer bytes = pattern(10'000);
+  const ByteBuffer bytes = pattern(10'000, 1);
   pair.near.connection->write(bytes);
   REQUIRE(loop.run_until([&] { return pair.far.bytes.size() == bytes.size(); }));
   CHECK(largest == 100);
@@ -253,10 +180,10 @@ TEST_CASE("tcp: at most so many octets are handed over at a time", "[natt][uv]")
 }
 
 TEST_CASE("tcp: a refused connection is told from the loop", "[natt][uv]") {
-  test::UvLoop loop;
-  Acceptor acceptor(loop);
+  UvLoop loop;
+  TcpAcceptor acceptor(loop);
   acceptor.listener.reset();
-  Peer near;
+  TcpPeer near;
 
   auto dialled = uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, near);
   REQUIRE(dialled);
@@ -269,12 +196,12 @@ TEST_CASE("tcp: a refused connection is told from the loop", "[natt][uv]") {
 }
 
 TEST_CASE("tcp: a peer that never answers is a timeout", "[natt][uv]") {
-  test::UvLoop loop;
+  UvLoop loop;
   // Linux drops SYNs for a full backlog, which is a peer that never answers.
-  Acceptor acceptor(loop, {.bind = address("127.0.0.1:0"), .backlog = 0, .accepts_per_turn = 0});
-  std::vector<std::unique_ptr<Peer>> peers;
+  TcpAcceptor acceptor(loop, {.bind = address("127.0.0.1:0"), .backlog = 0, .accepts_per_turn = 0});
+  std::vector<std::unique_ptr<TcpPeer>> peers;
   for (int i = 0; i < 4; ++i) {
-    peers.push_back(std::make_unique<Peer>());
+    peers.push_back(std::make_unique<TcpPeer>());
     auto dialled = uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}, .timeout = 50ms},
                                               *peers.back());
     REQUIRE(dialled);
@@ -289,8 +216,8 @@ TEST_CASE("tcp: a peer that never answers is a timeout", "[natt][uv]") {
 }
 
 TEST_CASE("tcp: a source address that is not ours is an error at once", "[natt][uv]") {
-  test::UvLoop loop;
-  Peer near;
+  UvLoop loop;
+  TcpPeer near;
 
   const auto dialled = uv::TcpConnection::connect(
       loop.get(), {.to = address("127.0.0.1:9"), .from = address("203.0.113.77:1").ip}, near);
@@ -300,8 +227,8 @@ TEST_CASE("tcp: a source address that is not ours is an error at once", "[natt][
 }
 
 TEST_CASE("tcp: a released descriptor is a working socket of somebody else's", "[natt][uv]") {
-  test::UvLoop loop;
-  Pair pair(loop);
+  UvLoop loop;
+  TcpPair pair(loop);
 
   const int fd = pair.far.connection->release_descriptor();
   REQUIRE(fd >= 0);
@@ -316,114 +243,60 @@ TEST_CASE("tcp: a released descriptor is a working socket of somebody else's", "
   CHECK(loop.run_until([&] { return pair.near.eof == 1; }));
 }
 
-TEST_CASE("tcp listener: takes at most so many connections per turn", "[natt][uv]") {
-  test::UvLoop loop;
-  Acceptor acceptor(loop, {.bind = address("[::]:0"), .accepts_per_turn = 2});
-  std::vector<std::unique_ptr<Peer>> peers;
-  for (int i = 0; i < 7; ++i) {
-    peers.push_back(std::make_unique<Peer>());
-    peers.back()->connection =
-        std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, *peers.back()));
-  }
-
-  loop.run_turns(1);
-  CHECK(acceptor.connections.size() <= 2);
-  CHECK(loop.run_until([&] { return acceptor.connections.size() == 7; }));
-  CHECK(acceptor.listener->stats().accepted == 7);
-}
-
-TEST_CASE("tcp listener: running out of descriptors refuses connections and recovers", "[natt][uv]") {
-  test::UvLoop loop;
-  Acceptor acceptor(loop);
-  Peer refused, later;
-  refused.connection =
-      std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, refused));
-  // No further descriptor: the limit is the next free number.
-  const int next = ::dup(0);
-  ::close(next);
-  rlimit saved{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &saved) == 0);
-  rlimit tight{static_cast<rlim_t>(next), saved.rlim_max};
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
-
-  const bool noticed = loop.run_until([&] { return refused.eof + static_cast<int>(refused.closed.size()) > 0; });
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &saved) == 0);
-  CHECK(noticed);
-  CHECK(acceptor.connections.empty());
-  CHECK(acceptor.listener->stats().failed >= 1);
-
-  later.connection = std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, later));
-  CHECK(loop.run_until([&] { return acceptor.connections.size() == 1; }));
-}
-
-TEST_CASE("tcp listener: destroying it frees the port, also from its own callback", "[natt][uv]") {
-  test::UvLoop loop;
-  Acceptor acceptor(loop);
-  Peer first, second;
-  acceptor.on_any = [&] { acceptor.listener.reset(); };
-  first.connection = std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, first));
-  second.connection = std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, second));
-
-  REQUIRE(loop.run_until([&] { return acceptor.listener == nullptr; }));
-  loop.run_turns();
-  CHECK(acceptor.connections.size() == 1);
-  CHECK(uv::TcpListener::open(loop.get(), {.bind = {address("[::]:0").ip, acceptor.to.port}}, acceptor));
-}
-
 TEST_CASE("tcp: destroying a connection is boring in each of its callbacks", "[natt][uv]") {
-  test::UvLoop loop;
+  UvLoop loop;
 
   SECTION("on_connected") {
-    Acceptor acceptor(loop);
-    Peer near;
+    TcpAcceptor acceptor(loop);
+    TcpPeer near;
     near.on_any = [&] { near.connection.reset(); };
     near.connection = std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, near));
     CHECK(loop.run_until([&] { return near.connection == nullptr; }));
     CHECK(near.connected == 1);
   }
   SECTION("while connecting") {
-    Acceptor acceptor(loop);
-    Peer near;
+    TcpAcceptor acceptor(loop);
+    TcpPeer near;
     near.connection = std::move(*uv::TcpConnection::connect(loop.get(), {.to = acceptor.to, .from = {}}, near));
     near.connection.reset();
     loop.run_turns();
     CHECK(near.connected == 0);
   }
   SECTION("on_bytes, with more waiting") {
-    Pair pair(loop);
+    TcpPair pair(loop);
     pair.far.on_any = [&] { pair.far.connection.reset(); };
-    pair.near.connection->write(pattern(1 << 20));
+    pair.near.connection->write(pattern(1 << 20, 1));
     CHECK(loop.run_until([&] { return pair.far.connection == nullptr; }));
     CHECK(pair.far.closed.empty());
   }
   SECTION("on_bytes, by abort") {
-    Pair pair(loop);
+    TcpPair pair(loop);
     pair.far.on_any = [&] { pair.far.connection->abort(); };
-    pair.near.connection->write(pattern(1 << 20));
+    pair.near.connection->write(pattern(1 << 20, 1));
     CHECK(loop.run_until([&] { return !pair.near.closed.empty(); }));
   }
   SECTION("on_eof") {
-    Pair pair(loop);
+    TcpPair pair(loop);
     pair.far.on_any = [&] { pair.far.connection.reset(); };
     pair.near.connection->shutdown();
     CHECK(loop.run_until([&] { return pair.far.connection == nullptr; }));
   }
   SECTION("on_drained") {
-    Pair pair(loop);
+    TcpPair pair(loop);
     pair.near.on_any = [&] { pair.near.connection.reset(); };
-    pair.near.connection->write(pattern(16 << 20));
+    pair.near.connection->write(pattern(16 << 20, 1));
     CHECK(loop.run_until([&] { return pair.near.connection == nullptr; }));
     CHECK(pair.near.drained == 1);
   }
   SECTION("on_closed") {
-    Pair pair(loop);
+    TcpPair pair(loop);
     pair.far.on_any = [&] { pair.far.connection.reset(); };
     pair.near.connection->abort();
     CHECK(loop.run_until([&] { return pair.far.connection == nullptr; }));
   }
   SECTION("with a full write queue") {
-    Pair pair(loop);
-    pair.near.connection->write(pattern(16 << 20));
+    TcpPair pair(loop);
+    pair.near.connection->write(pattern(16 << 20, 1));
     pair.near.connection.reset();
     loop.run_turns();
     CHECK(pair.near.drained == 0);

@@ -14,6 +14,7 @@
 
 #include "tests/integration/private_network.h"
 #include "tests/integration/uv_loop.h"
+#include "tests/support/pattern.h"
 
 using namespace natt;
 using namespace std::chrono_literals;
@@ -73,12 +74,6 @@ std::unique_ptr<uv::UdpSocket> open_at(test::UvLoop& loop, uv::UdpSocket::Listen
   return open_at(loop, listener, uv::UdpSocket::Options{.bind = address(bind)});
 }
 
-ByteBuffer pattern(std::size_t size) {
-  ByteBuffer bytes(size);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * 31 + i / 256);
-  return bytes;
-}
-
 std::vector<ByteBuffer> split(const ByteBuffer& header, const ByteBuffer& bytes, std::size_t segment) {
   std::vector<ByteBuffer> out;
   for (std::size_t at = 0; at < bytes.size(); at += segment) {
@@ -99,7 +94,7 @@ TEST_CASE("udp socket: a datagram arrives with its sender and the address it was
   const auto socket = open_at(loop, inbox, "[::]:0");
   const std::uint16_t port = socket->local_address().port;
   const auto sender = open_at(loop, sender_inbox, "127.0.0.1:0");
-  const ByteBuffer hello = pattern(100);
+  const ByteBuffer hello = test::pattern(100, 1);
 
   CHECK(sender->send({.to = {address("127.0.0.5:1").ip, port}, .from = {}, .header = {}, .bytes = hello}).status ==
         uv::SendStatus::kSent);
@@ -122,8 +117,8 @@ TEST_CASE("udp socket: one socket serves both families", "[natt][uv]") {
   const auto v4 = open_at(loop, v4_inbox, "127.0.0.1:0");
   const auto v6 = open_at(loop, v6_inbox, "[::1]:0");
 
-  (void)v4->send({.to = {address("127.0.0.1:1").ip, port}, .from = {}, .header = {}, .bytes = pattern(10)});
-  (void)v6->send({.to = {address("[::1]:1").ip, port}, .from = {}, .header = {}, .bytes = pattern(11)});
+  (void)v4->send({.to = {address("127.0.0.1:1").ip, port}, .from = {}, .header = {}, .bytes = test::pattern(10, 1)});
+  (void)v6->send({.to = {address("[::1]:1").ip, port}, .from = {}, .header = {}, .bytes = test::pattern(11, 1)});
   REQUIRE(loop.run_until([&] { return inbox.trains.size() == 2; }));
   for (const Train& train : inbox.trains) {
     (void)socket->send({.to = train.from, .from = train.local, .header = {}, .bytes = train.bytes, .ecn = 2});
@@ -144,7 +139,7 @@ TEST_CASE("udp socket: a send leaves from the address it names", "[natt][uv]") {
   const auto socket = open_at(loop, inbox, "127.0.0.1:0");
 
   (void)sender->send(
-      {.to = socket->local_address(), .from = address("127.0.0.9:1").ip, .header = {}, .bytes = pattern(5)});
+      {.to = socket->local_address(), .from = address("127.0.0.9:1").ip, .header = {}, .bytes = test::pattern(5, 1)});
   REQUIRE(loop.run_until([&] { return inbox.done > 0; }));
 
   CHECK(inbox.trains.at(0).from.ip == address("127.0.0.9:1").ip);
@@ -162,7 +157,7 @@ TEST_CASE("udp socket: a train goes out and comes in whole, each datagram behind
   const auto socket = open_at(loop, inbox, {.bind = address(host + ":0"), .gro = gro});
   const auto sender = open_at(loop, sender_inbox, {.bind = address(host + ":0"), .gso = gso});
   const ByteBuffer header(header_size, 0x0c);
-  const ByteBuffer bytes = pattern(total);
+  const ByteBuffer bytes = test::pattern(total, 1);
 
   const auto result = sender->send(
       {.to = socket->local_address(), .from = {}, .header = header, .bytes = bytes, .segment_size = 1200});
@@ -194,11 +189,11 @@ TEST_CASE("udp socket: nobody listening at the other end does not disturb it", "
   const auto peer = open_at(loop, other_inbox, "127.0.0.1:0");
 
   for (int i = 0; i < 10; ++i) {
-    CHECK(socket->send({.to = gone, .from = {}, .header = {}, .bytes = pattern(20)}).status == uv::SendStatus::kSent);
+    CHECK(socket->send({.to = gone, .from = {}, .header = {}, .bytes = test::pattern(20, 1)}).status == uv::SendStatus::kSent);
     loop.run_turns(1);
   }
   const SocketAddress back{address("127.0.0.1:1").ip, socket->local_address().port};
-  (void)peer->send({.to = back, .from = {}, .header = {}, .bytes = pattern(30)});
+  (void)peer->send({.to = back, .from = {}, .header = {}, .bytes = test::pattern(30, 1)});
 
   CHECK(loop.run_until([&] { return inbox.trains.size() == 1; }));
 }
@@ -214,10 +209,10 @@ TEST_CASE("udp socket: a pending error is swallowed and receiving goes on", "[na
   const int on = 1;
   REQUIRE(::setsockopt(socket->descriptor(), IPPROTO_IP, 11 /* IP_RECVERR */, &on, sizeof on) == 0);
 
-  (void)socket->send({.to = gone, .from = {}, .header = {}, .bytes = pattern(20)});
+  (void)socket->send({.to = gone, .from = {}, .header = {}, .bytes = test::pattern(20, 1)});
   REQUIRE(loop.run_until([&] { return socket->stats().soft_errors > 0; }));
   const auto peer = open_at(loop, other_inbox, "127.0.0.1:0");
-  (void)peer->send({.to = socket->local_address(), .from = {}, .header = {}, .bytes = pattern(30)});
+  (void)peer->send({.to = socket->local_address(), .from = {}, .header = {}, .bytes = test::pattern(30, 1)});
 
   CHECK(loop.run_until([&] { return inbox.trains.size() == 1; }));
 }
@@ -228,14 +223,14 @@ TEST_CASE("udp socket: what cannot be sent says so and does no harm", "[natt][uv
   const auto socket = open_at(loop, inbox, "127.0.0.1:0");
   const auto peer = open_at(loop, peer_inbox, "127.0.0.1:0");
   const SocketAddress to = peer->local_address();
-  const ByteBuffer bytes = pattern(70'000);
+  const ByteBuffer bytes = test::pattern(70'000, 1);
 
   CHECK(socket->send({.to = to, .from = {}, .header = {}, .bytes = bytes}).status == uv::SendStatus::kTooBig);
-  CHECK(socket->send({.to = to, .from = address("203.0.113.77:1").ip, .header = {}, .bytes = pattern(9)}).status ==
+  CHECK(socket->send({.to = to, .from = address("203.0.113.77:1").ip, .header = {}, .bytes = test::pattern(9, 1)}).status ==
         uv::SendStatus::kFailed);
-  CHECK(socket->send({.to = to, .from = address("[::1]:1").ip, .header = {}, .bytes = pattern(9)}).status ==
+  CHECK(socket->send({.to = to, .from = address("[::1]:1").ip, .header = {}, .bytes = test::pattern(9, 1)}).status ==
         uv::SendStatus::kFailed);
-  CHECK(socket->send({.to = to, .from = {}, .header = {}, .bytes = pattern(9)}).status == uv::SendStatus::kSent);
+  CHECK(socket->send({.to = to, .from = {}, .header = {}, .bytes = test::pattern(9, 1)}).status == uv::SendStatus::kSent);
 
   CHECK(socket->stats().too_big == 1);
   CHECK(socket->stats().send_failed == 2);
@@ -254,7 +249,7 @@ TEST_CASE("udp socket: a full socket is reported, and again when there is room",
   const bool gso = GENERATE(true, false);
   CAPTURE(gso);
   const auto socket = open_at(loop, inbox, {.bind = address("10.9.9.1:0"), .send_buffer = 1, .gso = gso});
-  const ByteBuffer bytes = pattern(24'000);
+  const ByteBuffer bytes = test::pattern(24'000, 1);
 
   uv::SendResult result;
   for (int i = 0; i < 10 && result.status == uv::SendStatus::kSent; ++i) {
@@ -285,7 +280,7 @@ TEST_CASE("udp socket: a route that refuses segmentation gets plain datagrams", 
   const auto peer = open_at(loop, peer_inbox, "127.0.0.1:0");
 
   const auto large = socket->send(
-      {.to = peer->local_address(), .from = {}, .header = {}, .bytes = pattern(4001), .segment_size = 1300});
+      {.to = peer->local_address(), .from = {}, .header = {}, .bytes = test::pattern(4001, 1), .segment_size = 1300});
   CHECK(large.status == uv::SendStatus::kTooBig);
   CHECK(large.sent_bytes == 4001);
   CHECK(socket->stats().too_big == 3);
@@ -294,7 +289,7 @@ TEST_CASE("udp socket: a route that refuses segmentation gets plain datagrams", 
   CHECK(loop.run_until([&] { return peer_inbox.datagrams().size() == 1; }));
 
   const auto fitting = socket->send(
-      {.to = peer->local_address(), .from = {}, .header = {}, .bytes = pattern(4800), .segment_size = 1200});
+      {.to = peer->local_address(), .from = {}, .header = {}, .bytes = test::pattern(4800, 1), .segment_size = 1200});
   CHECK(fitting.status == uv::SendStatus::kSent);
   CHECK(socket->stats().trains_sent == (socket->gso_active() ? 1 : 0));
   CHECK(loop.run_until([&] { return peer_inbox.datagrams().size() == 5; }));
@@ -313,7 +308,7 @@ TEST_CASE("udp socket: a flood does not starve timers", "[natt][uv]") {
     (void)sender->send({.to = socket->local_address(),
                         .from = {},
                         .header = {},
-                        .bytes = pattern(100 + static_cast<std::size_t>(i) * 3)});
+                        .bytes = test::pattern(100 + static_cast<std::size_t>(i) * 3, 1)});
   }
 
   std::size_t per_turn = 0;
@@ -343,7 +338,7 @@ TEST_CASE("udp socket: datagrams lost to a full buffer are counted", "[natt][uv]
   const auto sender = open_at(loop, sender_inbox, {.bind = address("127.0.0.1:0"), .gso = false});
   const auto flood = [&] {
     for (int i = 0; i < 100; ++i) {
-      (void)sender->send({.to = socket->local_address(), .from = {}, .header = {}, .bytes = pattern(1000)});
+      (void)sender->send({.to = socket->local_address(), .from = {}, .header = {}, .bytes = test::pattern(1000, 1)});
     }
   };
 
@@ -377,7 +372,7 @@ TEST_CASE("udp socket: destroying it is boring at any moment", "[natt][uv]") {
   const auto sender = open_at(loop, sender_inbox, "127.0.0.1:0");
   const auto send = [&] {
     for (std::size_t i = 0; i < 3; ++i) {
-      (void)sender->send({.to = to, .from = {}, .header = {}, .bytes = pattern(10 + i)});
+      (void)sender->send({.to = to, .from = {}, .header = {}, .bytes = test::pattern(10 + i, 1)});
     }
   };
 

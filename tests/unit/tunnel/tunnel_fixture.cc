@@ -25,12 +25,6 @@ std::optional<tunnel::Admission> TokenGate::admit(Instant, const tunnel::Initial
 
 tunnel::Authority target(const char* text) { return tunnel::Authority::parse(text).value(); }
 
-ByteBuffer pattern(std::size_t size, std::uint64_t seed) {
-  ByteBuffer bytes(size);
-  SeededRandom(seed).fill(bytes);
-  return bytes;
-}
-
 TunnelFixture::TunnelFixture(std::uint64_t seed, tunnel::ServerOptions options, Kind kind)
     : random(seed), pki("hq", 7), id_key(random), kind_(kind) {
   const char* const alpn = kind == Kind::kTls ? "h2" : "h3";

@@ -16,6 +16,7 @@
 #include <natt/tunnel/server.h>
 #include <natt/tunnel/tunnel_protocol.h>
 
+#include "support/pattern.h"
 #include "support/seeded_random.h"
 #include "support/test_pki.h"
 #include "unit/tunnel/tcp_wire.h"
@@ -132,7 +133,5 @@ class TunnelFixture {
 };
 
 [[nodiscard]] tunnel::Authority target(const char* text);
-// Bytes that differ everywhere, so that loss and reordering show.
-[[nodiscard]] ByteBuffer pattern(std::size_t size, std::uint64_t seed);
 
 }  // namespace natt::test

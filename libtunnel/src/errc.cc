@@ -17,7 +17,7 @@ const char* describe(Errc code) {
     case Errc::kClosed: return "closed";
     case Errc::kLimit: return "limit reached";
     case Errc::kInvalid: return "invalid argument";
-    case Errc::kIo: return "system call failed";
+    case Errc::kIo: return "input or output failed";
   }
   return "unknown";
 }

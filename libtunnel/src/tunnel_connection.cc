@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "src/tunnel_connection.h"
 
+#include <utility>
+
 #include "src/http/error_codes.h"
 
 namespace natt::tunnel {
@@ -14,6 +16,11 @@ std::optional<ConnectionEvent> TunnelConnection::poll_event() {
   TransportEvent event = std::move(events_.front());
   events_.pop_front();
   return ConnectionEvent{std::move(event)};
+}
+
+void TunnelConnection::tell_end(Error why) {
+  http().close();
+  tell(Ended{std::move(why)});
 }
 
 void TunnelConnection::close(Instant now, std::string_view reason, Error why) {

@@ -73,6 +73,7 @@ class TunnelConnection {
 
  protected:
   void tell(TransportEvent event) { events_.push_back(std::move(event)); }
+  void tell_end(Error why);
   [[nodiscard]] bool has_told_all() const { return events_.empty(); }
 
  private:

@@ -47,6 +47,8 @@ class HttpSession {
   void reject(std::int64_t stream, int status, std::string_view reason);
   // Server: no more requests; the client is told (GOAWAY) at once, or as soon as there is somebody to tell.
   void drain();
+  // The connection is over: nothing more is taken to be sent. What has come can still be read.
+  void close() { closed_ = true; }
 
   [[nodiscard]] MutableBytes reserve(std::int64_t stream);
   void commit(std::int64_t stream, std::size_t size);
@@ -127,6 +129,7 @@ class HttpSession {
   std::vector<std::pair<std::int64_t, std::uint64_t>> condemned_;
   std::size_t buffered_out_ = 0;  // over all streams
   bool draining_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace natt::tunnel

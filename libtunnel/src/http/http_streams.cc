@@ -53,7 +53,7 @@ void HttpSession::drain() {
 }
 
 MutableBytes HttpSession::reserve(std::int64_t number) {
-  Stream* const stream = streams_.find(number);
+  Stream* const stream = closed_ ? nullptr : streams_.find(number);
   if (stream == nullptr || stream->carries_datagrams() || !stream->may_write(side_ == Side::kClient)) return {};
   if (has_room(*stream)) return stream->out.tail_space();
   stream->wants_room = true;
@@ -102,6 +102,7 @@ void HttpSession::reset(std::int64_t number, std::uint64_t code) {
 }
 
 Result<void> HttpSession::send_capsule(std::int64_t number, const ControlCapsule& capsule) {
+  if (closed_) return fail(Errc::kClosed, "the tunnel is closed");
   Stream* const stream = streams_.find(number);
   if (stream == nullptr || stream->protocol() != Protocol::kIp || !stream->may_write(side_ == Side::kClient)) {
     return fail(Errc::kInvalid, "capsules go on an open CONNECT-IP stream only");

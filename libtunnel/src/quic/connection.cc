@@ -246,13 +246,13 @@ void Connection::start_closing(Instant now, const ngtcp2_ccerr& error, Error why
   const Duration thrice = Duration(static_cast<Duration::rep>(3 * ngtcp2_conn_get_pto(quic_)));
   closing_.arm(static_cast<std::size_t>(size), VirtualPath::id_of(side_, path.path), now + thrice);
   transition_to(State::kClosing);
-  tell(Ended{std::move(why)});
+  tell_end(std::move(why));
 }
 
 void Connection::end(State state, Instant now, Error why) {
   closing_.drain(now + Duration(static_cast<Duration::rep>(3 * ngtcp2_conn_get_pto(quic_))));
   transition_to(state);
-  tell(Ended{std::move(why)});
+  tell_end(std::move(why));
 }
 
 // ---- datagrams and figures ----

@@ -192,12 +192,12 @@ void TlsConnection::start_closing(Instant now, Error why) {
   tls_->close();
   closing_until_ = now + kGoodbyeTime;
   transition_to(tls_->pending_ciphertext() > 0 ? State::kClosing : State::kDone);
-  tell(Ended{std::move(why)});
+  tell_end(std::move(why));
 }
 
 void TlsConnection::end(Error why) {
   transition_to(State::kDone);
-  tell(Ended{std::move(why)});
+  tell_end(std::move(why));
 }
 
 void TlsConnection::handle_disconnected(const Error& error) {
@@ -205,7 +205,8 @@ void TlsConnection::handle_disconnected(const Error& error) {
   // After a GOAWAY that gave a reason it is the usual end, if not the polite one.
   const auto& goaway = http_.peer_goaway();
   if (goaway && (!goaway->reason.empty() || goaway->code != NGHTTP2_NO_ERROR)) return end(error_of_peer());
-  end({Errc::kClosed, fmt::format("the TCP connection ended: {}", error.message)});
+  const bool silent = error.code == make_error_code(natt::Errc::kTimeout);
+  end({silent ? Errc::kTimeout : Errc::kIo, fmt::format("the TCP connection ended: {}", error.message)});
 }
 
 void TlsConnection::transition_to(State state) {

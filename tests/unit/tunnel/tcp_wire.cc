@@ -5,12 +5,10 @@
 #include <cstdlib>
 #include <utility>
 
-#include <natt/tunnel/errc.h>
+#include <natt/errc.h>
 
 namespace natt::test {
 namespace {
-
-const Error kEndOfStream{make_error_code(tunnel::Errc::kIo), "end of stream"};
 
 std::size_t room_in(const std::deque<TcpWire::Link::Segment>& pipe) {
   std::size_t held = 0;
@@ -32,11 +30,14 @@ TcpWire::Link& TcpWire::link(const tunnel::TlsClient& client) {
   return **std::find_if(links_.begin(), links_.end(), [&](const auto& link) { return link->client == &client; });
 }
 
-void TcpWire::cut(Link& link) {
+// As the programs hand it over (natt/errc.h).
+Error TcpWire::end_of_stream() { return {make_error_code(Errc::kClosed), "end of stream"}; }
+
+void TcpWire::cut(Link& link, const Error& error) {
   link.to_server.clear();
   link.to_client.clear();
-  if (link.client != nullptr) link.client->handle_disconnected(now_, kEndOfStream);
-  if (link.connection) server_.handle_disconnected(now_, *link.connection, kEndOfStream);
+  if (link.client != nullptr) link.client->handle_disconnected(now_, error);
+  if (link.connection) server_.handle_disconnected(now_, *link.connection, error);
   link.server_closed = link.client_closed = true;
 }
 
@@ -120,7 +121,7 @@ void TcpWire::deliver_due() {
 
 void TcpWire::deliver_to_server(Link& link, Link::Segment segment) {
   if (segment.end) {
-    if (link.connection) server_.handle_disconnected(now_, *link.connection, kEndOfStream);
+    if (link.connection) server_.handle_disconnected(now_, *link.connection, end_of_stream());
     return;
   }
   if (link.tap) link.tap(true, segment.bytes);
@@ -145,7 +146,7 @@ void TcpWire::deliver_to_server(Link& link, Link::Segment segment) {
 void TcpWire::deliver_to_client(Link& link, Link::Segment segment) {
   if (link.client == nullptr) return;
   if (segment.end) {
-    link.client->handle_disconnected(now_, kEndOfStream);
+    link.client->handle_disconnected(now_, end_of_stream());
     return;
   }
   if (link.tap) link.tap(false, segment.bytes);

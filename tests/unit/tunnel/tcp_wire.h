@@ -46,8 +46,9 @@ class TcpWire final : public Wire {
   };
   Link& attach(tunnel::TlsClient& client, const Identity& identity, Duration latency);
   [[nodiscard]] Link& link(const tunnel::TlsClient& client);
+  static Error end_of_stream();
   // Ends the connection at both ends without a farewell.
-  void cut(Link& link);
+  void cut(Link& link, const Error& error = end_of_stream());
 
   void flush() override;
 

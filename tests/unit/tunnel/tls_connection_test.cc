@@ -7,6 +7,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <natt/errc.h>
+
 #include "unit/tunnel/tunnel_fixture.h"
 
 using namespace std::chrono_literals;
@@ -16,6 +18,8 @@ using namespace natt::test;
 namespace {
 
 constexpr auto kTls = TunnelFixture::Kind::kTls;
+// Record header, alert, its type and the tag (RFC 8446 section 5.2).
+constexpr std::size_t kCloseNotify = 5 + 2 + 1 + 16;
 
 }  // namespace
 
@@ -115,17 +119,60 @@ TEST_CASE("tunnel over tls: a TCP connection that breaks ends both ends at once"
   const auto stream = client.core->open_tcp(target("10.99.0.5:22"));
   REQUIRE(fixture.answered(client, *stream));
 
+  const natt::Errc code = GENERATE(natt::Errc::kTimeout, natt::Errc::kClosed, natt::Errc::kIo,
+                                   natt::Errc::kUnavailable, natt::Errc::kRefused);
+  const tunnel::Errc expected = code == natt::Errc::kTimeout ? tunnel::Errc::kTimeout : tunnel::Errc::kIo;
+  CAPTURE(make_error_code(code).message());
+  fixture.tcp().cut(fixture.tcp().link(client.over_tls()), {code, "no route"});
+  fixture.wire->run_for(1ms);
+
+  REQUIRE(client.closed);
+  CHECK(client.closed->code == expected);
+  CHECK(client.closed->message == "the TCP connection ended: no route");
+  REQUIRE(fixture.disconnected.size() == 1);
+  CHECK(fixture.disconnected[0].error.code == expected);
+  CHECK(fixture.disconnected[0].error.message == "the TCP connection ended: no route");
+  CHECK(fixture.server->is_idle());
+  CHECK_FALSE(fixture.server->next_deadline());
+  CHECK_FALSE(client.core->next_deadline());
+  REQUIRE(client.core->is_closed());
+  // "dead without further events": nothing goes in, and nothing comes.
+  CHECK(client.core->reserve(*stream).empty());
+  CHECK(client.core->write(*stream, as_bytes("x")) == 0);
+  CHECK(client.core->send_datagram(*stream, as_bytes("x")) == tunnel::DatagramResult::kNotAllowed);
+  CHECK_FALSE(client.core->open_tcp(target("10.99.0.5:22")));
+  client.core->shutdown_write(*stream);
+  client.core->reset(*stream, tunnel::kRequestCancelled);
+  CHECK_FALSE(client.core->poll_event());
+}
+
+TEST_CASE("tunnel over tls: a TCP connection that breaks in the handshake is no farewell either", "[tunnel][tls]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  ClientSide& client = fixture.add_client();
+  fixture.wire->run_for(GENERATE(0ms, 15ms, 25ms));
+  REQUIRE_FALSE(client.confirmed);
+
   fixture.tcp().cut(fixture.tcp().link(client.over_tls()));
   fixture.wire->run_for(1ms);
 
   REQUIRE(client.closed);
-  CHECK(client.closed->code == tunnel::Errc::kClosed);
-  REQUIRE(fixture.disconnected.size() == 1);
-  CHECK(fixture.disconnected[0].error.message == "the TCP connection ended: end of stream");
+  CHECK(client.closed->code == tunnel::Errc::kIo);
   CHECK(fixture.server->is_idle());
-  CHECK_FALSE(fixture.server->next_deadline());
-  CHECK_FALSE(client.core->next_deadline());
-  CHECK(client.core->write(*stream, as_bytes("x")) <= 1);
+}
+
+TEST_CASE("tunnel over tls: an end behind the peer's reason is the farewell that it is", "[tunnel][tls]") {
+  TunnelFixture fixture(test_seed(), {}, kTls);
+  ClientSide& client = fixture.add_client();
+  REQUIRE(fixture.connect(client));
+  fixture.tcp().link(client.over_tls()).tap = [](bool to_server, ByteBuffer& bytes) {
+    if (!to_server) bytes.resize(bytes.size() - kCloseNotify);
+  };
+
+  fixture.server->close(fixture.wire->now(), fixture.connected[0].connection, "restart");
+  REQUIRE(fixture.wire->run_for(1s, [&] { return client.closed.has_value(); }));
+
+  CHECK(client.closed->code == tunnel::Errc::kClosed);
+  CHECK(client.closed->message == "closed by the peer: restart");
 }
 
 TEST_CASE("tunnel over tls: a damaged octet anywhere ends the tunnel and changes nothing", "[tunnel][tls]") {

@@ -39,8 +39,8 @@ struct Response {
 struct PathFailed {
   PathId path;
 };
-// The connection is over; all its streams are dead without further events. kClosed when
-// somebody asked for it, else what went wrong.
+// The connection is over; all its streams are dead without further events. kClosed when somebody asked for it, else
+// what went wrong: kTimeout for a silent peer, and kIo for a TCP connection that broke or ended without a farewell.
 struct ConnectionClosed {
   Error error;
 };

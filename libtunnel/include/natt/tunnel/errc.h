@@ -17,7 +17,7 @@ enum class Errc {
   kClosed,          // Closed by either side. Reconnect when needed.
   kLimit,           // A bound of this library or of the peer was reached. Try again when streams have ended.
   kInvalid,         // The argument cannot be sent (malformed authority, unknown stream). Fix the caller.
-  kIo,              // The operating system refused; the message names the call.
+  kIo,              // The operating system refused, or the TCP connection broke; the message says what. Reconnect.
 };
 
 [[nodiscard]] const std::error_category& tunnel_category();

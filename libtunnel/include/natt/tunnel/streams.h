@@ -141,7 +141,8 @@ class Streams {
   // Received datagrams in order of arrival, over all streams. The queue is bounded (oldest
   // kept, newest dropped): drain it after every handle_packet() burst.
   [[nodiscard]] virtual std::optional<Datagram> poll_datagram() = 0;
-  // CONNECT-IP only. kInvalid for a capsule that breaks its rules, kLimit when there is no room.
+  // CONNECT-IP only. kInvalid for a capsule that breaks its rules, kLimit when there is no room, kClosed once the
+  // connection is over.
   [[nodiscard]] virtual Result<void> send_capsule(StreamId stream, const ControlCapsule& capsule) = 0;
 };
 

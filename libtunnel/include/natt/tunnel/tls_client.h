@@ -49,7 +49,8 @@ class TlsClient final : public ClientTunnel {
   [[nodiscard]] ByteView client_hello() const;
 
   void handle_bytes(Instant now, ByteView bytes);
-  // The TCP connection has ended or broken: ConnectionClosed follows.
+  // The TCP connection has ended or broken: ConnectionClosed follows, unless close_notify came before. natt's kTimeout
+  // becomes tunnel's, everything else kIo.
   void handle_disconnected(Instant now, const Error& error);
   // The next octets to send, contiguous, at most 64 KiB more than was consumed; empty: nothing now. Valid until the
   // next call of any non-const method. What is not consumed stays: that is the back-pressure.

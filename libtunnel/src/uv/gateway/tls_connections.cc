@@ -42,7 +42,8 @@ class TlsConnections::Link final : public TcpConnection::Listener {
  public:
   enum class State : std::uint8_t {
     kOpen,
-    kEnding,  // FIN is sent or queued; what still comes is read to nowhere
+    kClosing,  // the tunnel is over: its last words are on their way
+    kEnding,   // FIN is sent or queued; what still comes is read to nowhere
   };
 
   Link(TlsConnections& owner, ConnectionId id, std::unique_ptr<TcpConnection> connection, TlsRoute route)
@@ -50,6 +51,7 @@ class TlsConnections::Link final : public TcpConnection::Listener {
 
   // Once the link is in the table: reading may call back at once.
   void begin() { connection_->set_listener(*this); }
+  void start_closing() { state_ = State::kClosing; }
   void end() {
     state_ = State::kEnding;
     connection_->shutdown();
@@ -60,6 +62,7 @@ class TlsConnections::Link final : public TcpConnection::Listener {
     turn_ = now;
     return allowance_;
   }
+  [[nodiscard]] bool is_open() const { return state_ == State::kOpen; }
   [[nodiscard]] bool is_ending() const { return state_ == State::kEnding; }
   [[nodiscard]] TcpConnection& connection() { return *connection_; }
   [[nodiscard]] const TlsRoute& route() const { return route_; }
@@ -129,12 +132,14 @@ std::size_t TlsConnections::write_some(Instant now, ConnectionId id) {
   const auto found = links_.find(id);
   if (found == links_.end() || found->second->is_ending()) return 0;
   Link& link = *found->second;
+  // Before the queue is looked at: a peer that reads nothing keeps it full for ever.
+  if (server_.is_over(id) && link.is_open()) start_closing(now, id, link);
   std::size_t& allowance = link.allowance(now);
   std::size_t written = 0;
   while (link.connection().write_queue_bytes() < kQueueLimit) {
     const ByteView output = server_.output(now, id);
     if (output.empty()) {
-      if (server_.is_over(id)) end(now, id, link);
+      if (server_.is_over(id)) link.end();
       break;
     }
     if (allowance == 0) {
@@ -150,13 +155,17 @@ std::size_t TlsConnections::write_some(Instant now, ConnectionId id) {
   return written;
 }
 
-void TlsConnections::end(Instant now, ConnectionId id, Link& link) {
+void TlsConnections::start_closing(Instant now, ConnectionId id, Link& link) {
   closing_.set(id, now + kClosingTime);
-  link.end();
+  link.start_closing();
 }
 
 void TlsConnections::handle_timeout(Instant now) {
-  while (const auto late = closing_.take_due(now)) links_.erase(*late);
+  while (const auto late = closing_.take_due(now)) {
+    // With RST: after a FIN the kernel would go on offering what is queued.
+    links_.at(*late)->connection().abort();
+    handle_gone(now, *late, {natt::Errc::kTimeout, "the client did not take the end"});
+  }
   ready_.merge(later_);
   later_.clear();
 }

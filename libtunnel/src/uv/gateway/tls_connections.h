@@ -63,15 +63,16 @@ class TlsConnections {
   [[nodiscard]] std::size_t size() const { return links_.size(); }
 
  private:
-  // For the last words to arrive; a peer that does not read them is cut off then.
-  static constexpr Duration kClosingTime = std::chrono::seconds(5);
+  // From the end of a tunnel to the reset of its connection, if the peer has not ended it before. In front of the last
+  // words may lie what a client that reads nothing was to get: neither it nor a revoked one gets more time for that.
+  static constexpr Duration kClosingTime = std::chrono::seconds(1);
 
   class Link;
   void handle_bytes(Instant now, ConnectionId id, ByteView bytes);
   void handle_drained(Instant now, ConnectionId id);
   void handle_gone(Instant now, ConnectionId id, const Error& error);
   std::size_t write_some(Instant now, ConnectionId id);
-  void end(Instant now, ConnectionId id, Link& link);
+  void start_closing(Instant now, ConnectionId id, Link& link);
 
   TlsServer& server_;
   Owner& owner_;

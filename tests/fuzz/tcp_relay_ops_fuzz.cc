@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -31,12 +32,23 @@ struct Driver {
   std::vector<TcpRelayTokens> tokens{{}};
   std::set<TcpLegId> legs;
   std::set<TcpPairId> pairs;
+  std::map<TcpLegId, ByteBuffer> said;  // by legs, confirmations included
 
+  // What came behind the confirmation, all of it and in order.
+  void check_early(TcpLegId leg, const ByteBuffer& early) {
+    const ByteBuffer& whole = said[leg];
+    const auto behind = whole.begin() + static_cast<std::ptrdiff_t>(kRelayJoinConfirmation.size());
+    check(early.size() <= TcpRelay::kMaxEarlyBytes);
+    check(whole.size() == kRelayJoinConfirmation.size() + early.size());
+    check(std::equal(whole.begin(), behind, kRelayJoinConfirmation.begin()));
+    check(std::equal(behind, whole.end(), early.begin()));
+  }
   void take_events() {
     while (auto event = relay.poll_event()) {
       if (const auto* pair = std::get_if<TcpRelayPaired>(&*event)) {
         check(legs.erase(pair->client) == 1 && legs.erase(pair->gateway) == 1 && pairs.insert(pair->pair).second);
-        check(pair->early_from_client.size() <= TcpRelay::kMaxEarlyBytes);
+        check_early(pair->client, pair->early_from_client);
+        check_early(pair->gateway, pair->early_from_gateway);
       }
       if (const auto* leg = std::get_if<TcpRelayLegDropped>(&*event)) check(legs.erase(leg->leg) == 1);
       if (const auto* pair = std::get_if<TcpRelayPairEnded>(&*event)) check(pairs.erase(pair->pair) == 1);
@@ -66,7 +78,10 @@ void join(Driver& driver, const Identity& who, const TcpRelayToken& token) {
 }
 
 void talk(Driver& driver, ByteView bytes, std::uint8_t which) {
-  static_cast<void>(driver.relay.handle_bytes(driver.now, pick(driver.legs, which), bytes));
+  const TcpLegId leg = pick(driver.legs, which);
+  ByteBuffer& said = driver.said[leg];
+  said.insert(said.end(), bytes.begin(), bytes.end());
+  static_cast<void>(driver.relay.handle_bytes(driver.now, leg, bytes));
 }
 
 void leave(Driver& driver, std::uint8_t which) {

@@ -184,7 +184,7 @@ TEST_CASE("tcp relay: a join that nobody answers fails, and one that is destroye
   SECTION("nobody there") {
     // Still an address of the broker, but not its port.
     RelayGrantMessage wrong = grant;
-    wrong.relay.port = 1;
+    wrong.relay.port = nobodys_address(site.loop, site.random).port;
     site.alice->join(wrong);
     CHECK(site.loop.run_until([&] { return !site.alice->failed.empty(); }, 5000));
     CHECK(site.alice->failed[0].code == make_error_code(Errc::kRefused));

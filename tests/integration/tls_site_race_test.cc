@@ -115,7 +115,7 @@ class Impostor final : private uv::TcpListener::Listener {
 
 TEST_CASE("tls site: the relay is taken where nothing listens at the known address", "[integration][tls-site]") {
   LoopbackSite site(tls_site());
-  site.know_gateway_at({IpAddress::v4({127, 0, 0, 1}), 1});
+  site.know_gateway_at(nobodys_address(site.loop, site.random));
   site.open_all();
 
   check_echo(site, "hello");
@@ -144,7 +144,10 @@ TEST_CASE("tls site: a grant that has run out by the relay's time is asked for a
   site.open_all();
   site.client->keep_up(uv::now(), "gw1");
 
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().tokens_issued == 2; }, 3000));
   CHECK(site.loop.run_until([&] { return site.connection_type() == ConnectionType::kRelay; }, 15'000));
+  CHECK(site.broker->tcp_relay_stats().tokens_issued == 4);
+  CHECK(site.broker->tcp_relay_stats().expired_token == 0);
 }
 
 TEST_CASE("tls site: whoever shows a gateway's certificate of another authority gets nothing",

@@ -29,6 +29,7 @@ struct ServerEntry {
   bool ready = false;                // in the list of those that may have packets
   bool eventful = false;             // in the list of those that may have events
   bool announced = false;            // the application knows it
+  bool established = false;          // counts among the device's tunnels
 };
 
 class ConnectionTable {

@@ -17,14 +17,24 @@ ServerConnections::ServerConnections(const ServerOptions& options, std::uint64_t
 // ---- who is there ----
 
 bool ServerConnections::make_room(Instant now, const Identity& identity) {
-  const std::vector<ServerEntry*> own = table_.of(identity);
-  if (own.size() >= options_.max_connections_per_identity) {
-    ServerEntry* const oldest = *std::min_element(own.begin(), own.end(), [](const ServerEntry* a, const ServerEntry* b) {
-      return a->connection->last_heard() < b->connection->last_heard();
-    });
-    close(now, oldest->id, "too many connections of this device");
+  std::vector<ServerEntry*> own = table_.of(identity);
+  std::erase_if(own, [](const ServerEntry* one) { return one->connection->is_established(); });
+  if (own.size() >= options_.max_handshakes_per_identity) {
+    const auto by_age = [](const ServerEntry* a, const ServerEntry* b) { return a->id < b->id; };
+    close(now, (*std::min_element(own.begin(), own.end(), by_age))->id, "too many handshakes of this device");
   }
   return table_.size() < options_.max_connections;
+}
+
+void ServerConnections::handle_established(Instant now, ServerEntry& entry) {
+  entry.established = true;
+  std::vector<ServerEntry*> others = table_.of(entry.identity);
+  std::erase_if(others, [&](const ServerEntry* one) { return one == &entry || !one->connection->is_established(); });
+  if (others.size() < options_.max_connections_per_identity) return;
+  const auto by_silence = [](const ServerEntry* a, const ServerEntry* b) {
+    return a->connection->last_heard() < b->connection->last_heard();
+  };
+  close(now, (*std::min_element(others.begin(), others.end(), by_silence))->id, "too many connections of this device");
 }
 
 ServerEntry& ServerConnections::add(const Identity& identity) {
@@ -53,6 +63,7 @@ TunnelConnection* ServerConnections::touch(ConnectionId id) {
 
 void ServerConnections::settle(Instant now, ServerEntry& entry) {
   check_resets(now, entry);
+  if (!entry.established && entry.connection->is_established()) handle_established(now, entry);
   note(entry);
 }
 

@@ -26,7 +26,8 @@ class ServerConnections {
   // For the connections of this server.
   [[nodiscard]] HttpSession::Shared shared() { return {chunks_, received_}; }
 
-  // False when the server is full. Closes the device's connection that was silent for longest when it has too many.
+  // False when the server is full. Closes the oldest of the device's handshakes when it has too many: a newcomer, which
+  // has proved nothing yet, takes no tunnel's place.
   [[nodiscard]] bool make_room(Instant now, const Identity& identity);
   // Without a connection.
   [[nodiscard]] ServerEntry& add(const Identity& identity);
@@ -74,6 +75,8 @@ class ServerConnections {
 
  private:
   void check_resets(Instant now, ServerEntry& entry);
+  // Closes the device's tunnel that was silent for longest when this one is one too many.
+  void handle_established(Instant now, ServerEntry& entry);
   void mark_ready(ServerEntry& entry);
   void mark_eventful(ServerEntry& entry);
   void schedule(ServerEntry& entry);

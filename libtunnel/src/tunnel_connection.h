@@ -61,6 +61,8 @@ class TunnelConnection {
   void close(Instant now, std::string_view reason, Error why);
 
   [[nodiscard]] virtual bool is_alive() const = 0;
+  // Alive, and the peer has proved by its certificate who it is. Before that a server has the door's word for it.
+  [[nodiscard]] virtual bool is_established() const = 0;
   // Nothing is left to do and nobody left to tell.
   [[nodiscard]] virtual bool is_over() const = 0;
   [[nodiscard]] virtual HttpSession& http() = 0;

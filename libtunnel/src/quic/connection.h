@@ -77,6 +77,7 @@ class Connection final : public TunnelConnection {
 
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool is_alive() const override { return state_ == State::kHandshaking || state_ == State::kOpen; }
+  [[nodiscard]] bool is_established() const override { return state_ == State::kOpen; }
   [[nodiscard]] bool is_over() const override { return state_ == State::kDone && has_told_all(); }
   [[nodiscard]] bool is_confirmed() const { return confirmed_; }
   [[nodiscard]] HttpSession& http() override { return http_; }

@@ -55,6 +55,7 @@ class TlsConnection final : public TunnelConnection {
   void close_with(Instant now, std::uint64_t http_error, std::string_view reason, Error why) override;
 
   [[nodiscard]] bool is_alive() const override { return state_ == State::kHandshaking || state_ == State::kOpen; }
+  [[nodiscard]] bool is_established() const override { return state_ == State::kOpen; }
   [[nodiscard]] bool is_over() const override { return state_ == State::kDone && has_told_all(); }
   [[nodiscard]] HttpSession& http() override { return http_; }
   [[nodiscard]] const HttpSession& http() const override { return http_; }

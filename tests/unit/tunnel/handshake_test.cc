@@ -259,8 +259,10 @@ TEST_CASE("tunnel: a device with too many connections loses the one silent for l
   TunnelFixture fixture(test_seed(), options, either_kind());
   ClientSide& first = fixture.add_client();
   REQUIRE(fixture.connect(first));
+  fixture.wire->run_for(1s);  // what ends a handshake has gone both ways
   ClientSide& second = fixture.add_client();
   REQUIRE(fixture.connect(second));
+  fixture.wire->run_for(1s);
   ClientSide& third = fixture.add_client();
   REQUIRE(fixture.connect(third));
 

@@ -24,9 +24,12 @@ struct ServerOptions {
   TransportOptions transport{};
   // New connections beyond it are dropped in silence.
   std::size_t max_connections = 10'000;
-  // A race opens three and a reconnect may overlap; beyond it the identity's connection that
-  // was silent for longest is closed.
+  // A race opens three and a reconnect may overlap; when one more has proved itself by its
+  // certificate, the identity's that was silent for longest is closed.
   std::size_t max_connections_per_identity = 16;
+  // Those that have not proved themselves yet; one more closes the oldest of them, and nothing that has. An honest race
+  // is four addresses with three copies of a SYN each, and a reconnect may overlap.
+  std::size_t max_handshakes_per_identity = 48;
   // Requests that a client takes back before they were answered: burst and rate per second,
   // beyond which the connection is closed with H3_EXCESSIVE_LOAD or ENHANCE_YOUR_CALM (CVE-2023-44487).
   std::uint32_t reset_burst = 500;

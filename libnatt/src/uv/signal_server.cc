@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <natt/uv/signal_server.h>
 
+#include <utility>
+
 namespace natt::uv {
 
-// One accepted connection: before admission, in the hub, or on its way out.
+// One connection that was admitted: in the hub, or on its way out.
 class SignalServer::Channel final : public TcpConnection::Listener {
  public:
-  enum class State : std::uint8_t { kPending, kOpen, kClosing };
+  enum class State : std::uint8_t { kOpen, kClosing };
 
   Channel(SignalServer& server, ChannelId id, std::unique_ptr<TcpConnection> connection)
       : server_(server), id_(id), connection_(std::move(connection)) {}
@@ -26,9 +28,8 @@ class SignalServer::Channel final : public TcpConnection::Listener {
 
   [[nodiscard]] ChannelId id() const { return id_; }
   [[nodiscard]] TcpConnection& connection() { return *connection_; }
-  [[nodiscard]] std::unique_ptr<TcpConnection> release() { return std::move(connection_); }
 
-  State state = State::kPending;
+  State state = State::kOpen;
 
  private:
   SignalServer& server_;
@@ -36,36 +37,32 @@ class SignalServer::Channel final : public TcpConnection::Listener {
   std::unique_ptr<TcpConnection> connection_;
 };
 
-Result<std::unique_ptr<SignalServer>> SignalServer::open(uv_loop_s& loop, const TcpListener::Options& options,
-                                                         SignalAdmission& admission, SignalHub& hub,
-                                                         Listener& listener) {
-  std::unique_ptr<SignalServer> server(new SignalServer(loop, admission, hub, listener));
-  auto acceptor = TcpListener::open(loop, options, *server);
-  if (!acceptor) return tl::unexpected(acceptor.error());
-  server->acceptor_ = std::move(*acceptor);
-  return server;
-}
-
-SignalServer::SignalServer(uv_loop_s& loop, SignalAdmission& admission, SignalHub& hub, Listener& listener)
-    : admission_(admission), hub_(hub), listener_(listener), timer_(loop, *this) {}
+SignalServer::SignalServer(uv_loop_s& loop, const SignalAdmissionOptions& admission,
+                           const spa::VerifierGroup& verifiers, AddressGrants& grants, Random& random, SignalHub& hub,
+                           Listener& listener)
+    : port_(loop, admission, verifiers, grants, random, *this), hub_(hub), listener_(listener), timer_(loop, *this) {}
 
 SignalServer::~SignalServer() = default;
 
-void SignalServer::on_connection(Instant now, std::unique_ptr<TcpConnection> connection) {
-  const ChannelId id{next_channel_++};
-  connection->limit_reads(kUnprovenRead);
-  if (!admission_.handle_accepted(now, id, connection->remote_address())) return;
+void SignalServer::on_admitted(Instant now, Admitted admitted, std::unique_ptr<TcpConnection> connection) {
+  if (admitted.purpose == Admitted::Purpose::kRelayJoin) {
+    return listener_.on_relay_join(now, std::move(admitted), std::move(connection));
+  }
+  const ChannelId id = admitted.channel;
   auto& channel = channels_[id] = std::make_unique<Channel>(*this, id, std::move(connection));
   channel->begin();
+  if (!hub_.handle_admitted(now, wall_now(), id, admitted.identity, admitted.remote, admitted.record, admitted.rest)) {
+    channels_.erase(id);
+  }
   flush(now);
+}
+
+void SignalServer::on_knock_missing(Instant now, const KnockMissing& missing) {
+  listener_.on_knock_missing(now, missing);
 }
 
 void SignalServer::on_channel_bytes(Instant now, Channel& channel, ByteView bytes) {
   switch (channel.state) {
-    case Channel::State::kPending:
-      admission_.handle_bytes(now, wall_now(), channel.id(), bytes);
-      if (admission_.holds_join(channel.id())) channel.connection().pause_reading();
-      break;
     case Channel::State::kOpen: hub_.handle_bytes(now, wall_now(), channel.id(), bytes); break;
     case Channel::State::kClosing: return;
   }
@@ -78,56 +75,14 @@ void SignalServer::on_channel_gone(Instant now, ChannelId id) {
   const Channel::State state = found->second->state;
   channels_.erase(found);
   closing_.set(id.value, std::nullopt);
-  if (state == Channel::State::kPending) admission_.handle_disconnected(id);
   if (state == Channel::State::kOpen) hub_.handle_disconnected(now, id);
   flush(now);
 }
 
 void SignalServer::on_timer(Instant now) {
-  admission_.handle_timeout(now);
   hub_.handle_timeout(now);
   while (const auto late = closing_.take_due(now)) channels_.erase(ChannelId{*late});
   flush(now);
-}
-
-void SignalServer::handle_admission_event(Instant now, AdmissionEvent event) {
-  if (const auto* close = std::get_if<CloseConnection>(&event)) {
-    close_silently(now, *close);
-  } else if (const auto* missing = std::get_if<KnockMissing>(&event)) {
-    listener_.on_knock_missing(now, *missing);
-  } else {
-    handle_admitted(now, std::get<Admitted>(std::move(event)));
-  }
-}
-
-// FIN, and what still comes is read: a socket closed with bytes unread would answer with RST.
-void SignalServer::close_silently(Instant now, const CloseConnection& close) {
-  const auto found = channels_.find(close.channel);
-  if (found == channels_.end()) return;
-  if (close.at_once) {
-    channels_.erase(found);
-    return;
-  }
-  found->second->state = Channel::State::kClosing;
-  closing_.set(close.channel.value, now + kClosingTime);
-  found->second->connection().resume_reading();
-  found->second->connection().shutdown();
-}
-
-void SignalServer::handle_admitted(Instant now, Admitted admitted) {
-  const auto found = channels_.find(admitted.channel);
-  if (found == channels_.end()) return;
-  if (admitted.purpose == Admitted::Purpose::kRelayJoin) {
-    auto connection = found->second->release();
-    channels_.erase(found);
-    return listener_.on_relay_join(now, std::move(admitted), std::move(connection));
-  }
-  found->second->state = Channel::State::kOpen;
-  found->second->connection().limit_reads(kProvenRead);
-  if (!hub_.handle_admitted(now, wall_now(), admitted.channel, admitted.identity, admitted.remote, admitted.record,
-                            admitted.rest)) {
-    channels_.erase(found);
-  }
 }
 
 void SignalServer::write_output(Channel& channel) {
@@ -153,10 +108,6 @@ void SignalServer::close_politely(Instant now, ChannelId id) {
 }
 
 bool SignalServer::drain_once(Instant now) {
-  if (auto event = admission_.poll_event()) {
-    handle_admission_event(now, std::move(*event));
-    return true;
-  }
   if (const auto writable = hub_.poll_writable()) {
     const auto found = channels_.find(*writable);
     if (found != channels_.end()) write_output(*found->second);
@@ -173,10 +124,15 @@ bool SignalServer::drain_once(Instant now) {
 void SignalServer::flush(Instant now) {
   if (flushing_) return;
   flushing_ = true;
-  while (drain_once(now)) {
+  // Each may give the other work.
+  bool worked = true;
+  while (worked) {
+    port_.flush(now);
+    worked = false;
+    while (drain_once(now)) worked = true;
   }
   flushing_ = false;
-  timer_.arm(earlier(closing_.next(), earlier(admission_.next_deadline(), hub_.next_deadline())));
+  timer_.arm(earlier(closing_.next(), hub_.next_deadline()));
 }
 
 }  // namespace natt::uv

@@ -22,7 +22,6 @@
 namespace natt::uv {
 namespace {
 
-constexpr std::size_t kReadSize = 64 * 1024;
 // Per turn of the loop, so that one fast sender does not starve the others.
 constexpr int kReadsPerTurn = 4;
 
@@ -96,7 +95,7 @@ struct TcpConnection::Block final : Timer::Listener {
   int failure = 0;
   WriteQueue queue;
   bool paused = false;
-  std::size_t read_limit = kReadSize;
+  std::size_t read_limit = kMaxRead;
   bool eof = false;
   bool shutdown_wanted = false;
   bool shutdown_done = false;
@@ -185,7 +184,7 @@ bool TcpConnection::Block::read_once(Instant now, MutableBytes buffer) {
 }
 
 void TcpConnection::Block::handle_readable(Instant now) {
-  std::array<std::uint8_t, kReadSize> buffer;
+  std::array<std::uint8_t, kMaxRead> buffer;
   for (int i = 0; i < kReadsPerTurn && reads(); ++i) {
     if (!read_once(now, buffer)) return;
   }

@@ -27,6 +27,9 @@ namespace natt::uv {
 
 class TcpConnection {
  public:
+  // Octets per on_bytes, unless limit_reads() says less.
+  static constexpr std::size_t kMaxRead = 64 * 1024;
+
   class Listener {
    public:
     virtual ~Listener() = default;
@@ -73,7 +76,7 @@ class TcpConnection {
   void pause_reading();
   void resume_reading();
 
-  // At most so many octets (1 or more) per on_bytes from now on.
+  // At most so many octets (1 to kMaxRead) per on_bytes from now on.
   void limit_reads(std::size_t octets);
 
   // Ends our half after the queue is out. Reading goes on.

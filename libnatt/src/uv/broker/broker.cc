@@ -2,7 +2,6 @@
 #include <natt/uv/broker.h>
 
 #include <natt/errc.h>
-#include <natt/signal_admission.h>
 #include <natt/uv/gate_work.h>
 #include <natt/uv/signal_server.h>
 
@@ -46,9 +45,9 @@ class Broker::Impl final : public SignalServer::Listener,
         tcp_relay_({.log = options_.log}, relay_.accounts(), random),
         tcp_legs_(loop, tcp_relay_, options_.log),
         sites_(loop, options_.persist_retry, options_.log, options_.retired_keys, *this),
-        admission_({.port = options_.port, .log = options_.log}, verifiers_, grants_, random),
-        door_(admission_, grants_, options_.gate, options_.log),
         hub_({.features = kFeatures, .boot_id = random.next_u64(), .seen = this, .log = options_.log}, random),
+        tcp_(loop, {.port = options_.port, .log = options_.log}, verifiers_, grants_, random, hub_, *this),
+        door_(tcp_.admission(), grants_, options_.gate, options_.log),
         relay_issuer_(relay_, tcp_relay_, hub_, sites_, online_),
         timer_(loop, *this),
         gate_work_(loop, options_.gate, [this] { timer_.arm(now()); }) {}
@@ -81,16 +80,15 @@ class Broker::Impl final : public SignalServer::Listener,
   spa::VerifierGroup verifiers_;
   BrokerSites sites_;
   AddressGrants grants_;
-  SignalAdmission admission_;
-  TcpDoor door_;
   SignalHub hub_;
+  SignalServer tcp_;
+  TcpDoor door_;
   SessionTable sessions_;
   OnlineDevices online_;
   RelayIssuer relay_issuer_;
   Timer timer_;
   GateWork gate_work_;
   std::unique_ptr<BrokerUdp> udp_;
-  std::unique_ptr<SignalServer> tcp_;
 
  private:
   void on_opened(Instant now, const ChannelOpened& opened);
@@ -101,7 +99,7 @@ class Broker::Impl final : public SignalServer::Listener,
   [[nodiscard]] Result<void> open_sites();
   [[nodiscard]] Result<void> add_site(BrokerSiteOptions material, WallTime wall_now);
   [[nodiscard]] Result<void> open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix> dns_suffixes);
-  [[nodiscard]] Result<void> open_tcp(uv_loop_s& loop);
+  [[nodiscard]] Result<void> open_tcp();
   void arm_timer();
 };
 
@@ -112,7 +110,7 @@ Result<void> Broker::Impl::open(uv_loop_s& loop) {
   auto opened = open_sites();
   if (opened) opened = open_udp(loop, std::move(dns_suffixes));
   if (opened) opened = door_.set_policy(now(), options_.mode, options_.tcp_visibility);
-  if (opened) opened = open_tcp(loop);
+  if (opened) opened = open_tcp();
   if (opened) arm_timer();
   return opened;
 }
@@ -164,14 +162,11 @@ Result<void> Broker::Impl::open_udp(uv_loop_s& loop, std::vector<spa::DnsSuffix>
   return {};
 }
 
-Result<void> Broker::Impl::open_tcp(uv_loop_s& loop) {
+Result<void> Broker::Impl::open_tcp() {
   TcpListener::Options listen{.bind = {options_.address, udp_->port()}, .adopt = options_.sockets.tcp};
   // There is no moment in which strangers see the port.
   listen.before_listen = [this](int socket) { return door_.set_listener(socket); };
-  auto tcp = SignalServer::open(loop, listen, admission_, hub_, *this);
-  if (!tcp) return tl::unexpected(tcp.error());
-  tcp_ = std::move(*tcp);
-  return {};
+  return tcp_.listen(listen);
 }
 
 void Broker::Impl::arm_timer() {
@@ -215,7 +210,7 @@ void Broker::Impl::on_hub_event(Instant now, const HubEvent& event) {
 
 void Broker::Impl::on_knock(Instant now, const spa::Grant& grant, const SocketAddress& source) {
   door_.on_knock(now, grant, source);
-  if (tcp_) tcp_->flush(now);
+  tcp_.flush(now);
 }
 
 void Broker::Impl::on_opened(Instant now, const ChannelOpened& opened) {
@@ -281,7 +276,7 @@ void Broker::Impl::on_roster_changed(Instant now, const BrokerSite& site, const 
                "natt.roster.accepted site=" + site.name() + " number=" + std::to_string(change.number));
   for (const Identity& identity : change.removed) end_device(now, identity);
   hub_.handle_roster_change(now, site.name(), change);
-  tcp_->flush(now);
+  tcp_.flush(now);
   arm_timer();
 }
 
@@ -298,7 +293,7 @@ Result<void> Broker::Impl::update_keys(Instant now, const std::string& site, con
 
 void Broker::Impl::drain(Instant now, std::chrono::milliseconds within) {
   hub_.drain(now, within);
-  tcp_->flush(now);
+  tcp_.flush(now);
 }
 
 BrokerSiteState Broker::Impl::state_of(const BrokerSite& site, WallTime wall_now) const {
@@ -341,7 +336,7 @@ void Broker::set_relay_thresholds(std::uint64_t sessions, std::uint64_t bits_per
 void Broker::drain(Instant now, std::chrono::milliseconds within) { impl_->drain(now, within); }
 Result<void> Broker::set_tcp_policy(Instant now, SpaMode mode, std::optional<TcpVisibility> visibility) {
   auto set = impl_->door_.set_policy(now, mode, visibility);
-  impl_->tcp_->flush(now);
+  impl_->tcp_.flush(now);
   return set;
 }
 bool Broker::is_drained() const { return impl_->hub_.is_drained(); }
@@ -371,7 +366,7 @@ UdpSocket::Stats Broker::udp_stats() const { return impl_->udp_->stats(); }
 BrokerDoorState Broker::door(Instant now) const {
   return {.mode = impl_->door_.mode(),
           .plan = impl_->door_.plan(),
-          .connections = impl_->admission_.stats(),
+          .connections = impl_->tcp_.admission().stats(),
           .grants = impl_->grants_.stats(),
           .live_grants = impl_->grants_.size(),
           .knocks_missing = impl_->door_.missing(now)};

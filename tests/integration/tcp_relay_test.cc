@@ -86,6 +86,33 @@ TEST_CASE("tcp relay: half-close travels each way and the other way goes on", "[
   CHECK_FALSE(second.reset);
 }
 
+TEST_CASE("tcp relay: octets that wait behind a slow reader survive the end of both halves",
+          "[integration][tcp_relay]") {
+  RelaySite site;
+  site.join_both();
+  site.gateway_leg().connection->shutdown();
+  REQUIRE(site.loop.run_until([&] { return site.client_leg().eof; }, 3000));
+  site.gateway_leg().connection->pause_reading();
+  // Until the gateway's side takes no more: the rest is with the broker.
+  const ByteBuffer piece = pattern(std::size_t{256} << 10, 9);
+  std::size_t sent = 0;
+  do {
+    site.client_leg().connection->write(piece);
+    sent += piece.size();
+    site.settle();
+  } while (site.broker->relay_stats().bytes_forwarded == sent && sent < std::size_t{64} << 20);
+  REQUIRE(site.broker->relay_stats().bytes_forwarded < sent);
+
+  site.client_leg().connection->shutdown();
+  site.settle();
+  CHECK(site.broker->relay_load().sessions == 1);
+  site.gateway_leg().connection->resume_reading();
+  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().over() || site.gateway_leg().eof; }, 10'000));
+  CHECK(site.gateway_leg().received.size() == sent);
+  CHECK_FALSE(site.gateway_leg().reset);
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }, 3000));
+}
+
 TEST_CASE("tcp relay: a leg that is reset resets the other", "[integration][tcp_relay]") {
   const bool client_dies = GENERATE(true, false);
   const bool half_closed = GENERATE(true, false);

@@ -133,13 +133,23 @@ void TcpSplice::on_poll(uv_poll_t* handle, int status, int events) noexcept {
 
 void TcpSplice::handle_events(Instant now, std::size_t leg, int status, int events) {
   const std::size_t other = 1 - leg;
-  // Watched while nothing is to be read or written: what comes then is an error, or urgent data, which nobody sends.
-  int error = (events & UV_PRIORITIZED) != 0 ? ECONNRESET : 0;
-  if (error != 0) return settle(now, error);
+  if ((events & UV_PRIORITIZED) != 0) return handle_trouble(now, legs_[leg]);
+  int error = 0;
   // Behind an error there may be octets of before.
   if (status < 0 || (events & UV_READABLE) != 0) error = pump(now, leg);
   if (error == 0 && (status < 0 || (events & UV_WRITABLE) != 0)) error = pump(now, other);
   settle(now, status < 0 && error == 0 ? ECONNRESET : error);
+}
+
+// An error, or urgent data, which nobody sends; or the peer's FIN behind ours, which poll calls a hang-up (poll(2)) while
+// octets of before may wait to be read. Reading them later finds what happens meanwhile.
+void TcpSplice::handle_trouble(Instant now, Leg& leg) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(leg.socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) return settle(now, ECONNRESET);
+  leg.hung_up = true;
+  settle(now, 0);
 }
 
 int TcpSplice::pump(Instant now, std::size_t from) {
@@ -191,7 +201,8 @@ void TcpSplice::update_interest(std::size_t leg) {
   int events = 0;
   if (!out_of.octets.source_ended() && !out_of.octets.holds() && !out_of.paused) events |= UV_READABLE;
   if (into.octets.holds()) events |= UV_WRITABLE;
-  if (events == 0 && !(out_of.octets.source_ended() && into.octets.ended())) events = UV_PRIORITIZED;
+  const bool may_break = !legs_[leg].hung_up && !(out_of.octets.source_ended() && into.octets.ended());
+  if (events == 0 && may_break) events = UV_PRIORITIZED;
   // Each change costs libuv two system calls.
   if (events == legs_[leg].watched) return;
   legs_[leg].watched = events;

@@ -64,6 +64,7 @@ class TcpSplice {
     Descriptor socket;
     uv_poll_t* handle = nullptr;  // freed by the loop after close
     int watched = 0;
+    bool hung_up = false;  // FIN both ways: poll would report it for ever
   };
   // A way is named by where it comes from.
   struct Way {
@@ -77,6 +78,8 @@ class TcpSplice {
   [[nodiscard]] Result<void> watch(uv_loop_t& loop, Leg& leg);
   static void on_poll(uv_poll_t* handle, int status, int events) noexcept;
   void handle_events(Instant now, std::size_t leg, int status, int events);
+  // Of a leg that is watched while nothing is to be read or written.
+  void handle_trouble(Instant now, Leg& leg);
   // 0, or the errno that ends the session.
   [[nodiscard]] int pump(Instant now, std::size_t from);
   // False: nothing more to do now on this way. `budget` shrinks.

@@ -5,7 +5,6 @@ mode; what a network without UDP leaves of them; what a stranger, a copier and a
 import contextlib
 import signal
 import socket
-import time
 
 import fetch
 import natlab
@@ -270,9 +269,14 @@ class RelayJoins(TlsTest):
         site = self.site("symmetric", "symmetric", clients=("alice", "bob"), options=("--spa-mode", "udp-tcp"))
         papers = rogue.Papers(site, "bob")
         stranger = site.lab.stranger
+
+        def granted():
+            return site.ask("broker", "health")["spa"][0]["granted"]
+
+        before = granted()
         with stranger.socket() as knocker:
             knocker.sendto(papers.udp_knock(), (natlab.BROKER[0], 443))
-        time.sleep(0.1)
+        site.wait_for("the knock is granted", lambda: granted() > before)
         with fetch.connect(stranger, 443, natlab.BROKER[0], timeout=3) as sock:
             sock.sendall(papers.relay_join(bytes(16)))
             with contextlib.suppress(rogue.ENDED):

@@ -119,22 +119,19 @@ class Site {
       case 16: end_at_server(argument); break;
       default: peers_[argument % peers_.size()]->act(operation % 17, argument); break;
     }
-    fixture_.wire->flush();
-    fixture_.wire->run_for(std::chrono::milliseconds(argument));
-    check_all();
+    run(std::chrono::milliseconds(argument));
   }
 
-  // Everybody reads, nothing is held back, and long silence ends the rest.
+  // Everybody reads, nothing is held back, and in the end everybody goes.
   void finish() {
     for (const auto& peer : peers_) {
       peer->act(9, 0);
       peer->act(4, 0);
-      peer->act(6, 0);
     }
     fixture_.reads = true;
-    fixture_.wire->flush();
-    fixture_.wire->run_for(60s);
-    check_all();
+    run(5s);
+    for (const auto& peer : peers_) peer->act(6, 0);
+    run(60s);
     check(fixture_.living() == 0);
   }
 
@@ -150,6 +147,11 @@ class Site {
     if (fixture_.connected.empty()) return;
     const auto id = fixture_.connected[argument % fixture_.connected.size()].connection;
     fixture_.server->close(fixture_.wire->now(), id, "revoked");
+  }
+  void run(Duration time) {
+    fixture_.wire->flush();
+    fixture_.wire->run_for(time);
+    check_all();
   }
   void check_all() {
     for (const auto& peer : peers_) {

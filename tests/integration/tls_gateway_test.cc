@@ -154,6 +154,27 @@ TEST_CASE("tls gateway: a relayed tunnel belongs to its session and needs no doo
                             1000));
 }
 
+TEST_CASE("tls gateway: a relayed leg is of no use to a client that has lost its entitlements meanwhile",
+          "[integration][site]") {
+  TlsSite world({.direct = false, .relay_after = 400ms, .protocol = tunnel::TunnelProtocol::kTls});
+  LoopbackSite& site = world.site;
+  site.open_client();
+  site.client->keep_up(uv::now(), "gw1");
+  // The gateway's leg waits at the broker, the client's race is not there yet.
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }, 3000));
+  REQUIRE(site.gateway->session_count() == 1);
+
+  site.policy.allowed = "somebody else";
+  site.gateway->handle_policy_change(uv::now());
+
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().pairs_opened == 1; }, 3000));
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }));
+  CHECK(site.gateway->connections().empty());
+  CHECK(site.gateway->tls_stats()->connections == 0);
+  CHECK(site.gateway->tls_stats()->handshakes_failed == 0);
+  CHECK_FALSE(site.connection_type());
+}
+
 TEST_CASE("tls gateway: a relayed tunnel that breaks takes its session along", "[integration][site]") {
   TlsSite world({.direct = false, .protocol = tunnel::TunnelProtocol::kTls});
   LoopbackSite& site = world.site;

@@ -356,6 +356,8 @@ std::vector<control::Session> BrokerApp::sessions() const {
       entry.remote_address = text_of(relay->second.client_address);
       entry.bytes_in = relay->second.bytes_from_client;
       entry.bytes_out = relay->second.bytes_from_gateway;
+      // What is relayed over TCP is TLS, over UDP QUIC.
+      entry.protocol = relay->second.transport == RelayTransport::kTcp ? "tls" : "quic";
     }
     sessions.push_back(std::move(entry));
   }

@@ -40,7 +40,7 @@ struct Session {
   std::string client;   // name; empty at the client itself
   std::string gateway;  // name
   ConnectionType connection_type = ConnectionType::kDirect;
-  std::string protocol;      // of this tunnel, "quic" or "tls"; empty where it is not known (broker)
+  std::string protocol;      // of this tunnel, "quic" or "tls"; empty where it is not known (broker, unless relayed)
   std::string relay_reason;  // only with kRelay: "udp-blocked", "hard-nat-both", ...
   std::string local_address;
   std::string remote_address;

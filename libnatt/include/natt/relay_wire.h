@@ -25,6 +25,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include <natt/bytes.h>
 #include <natt/demux.h>
@@ -89,6 +90,8 @@ struct RelayControl {
 };
 
 enum class RelayCloseReason : std::uint8_t { kPeerClosed = 1, kExpired = 2, kRevoked = 3, kShutdown = 4 };
+// "peer-closed", "expired", "revoked", "shutdown".
+[[nodiscard]] std::string_view to_string(RelayCloseReason reason);
 
 // Exact lengths only; absent for data frames and anything malformed.
 [[nodiscard]] std::optional<RelayControl> parse_relay_control(ByteView datagram);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "src/relay/relay_server_impl.h"
 
 namespace natt {
@@ -106,6 +108,10 @@ std::optional<std::uint32_t> RelayServer::Impl::open_session(const RelayGrantCla
   sessions.insert(index, std::move(session));
   ++stats.sessions_opened;
   accounts.begin(now);
+  if (options.log.enabled(LogLevel::kInfo)) {
+    options.log(LogLevel::kInfo, fmt::format("natt.relay.session client={} gateway={} transport=udp",
+                                             claims.client.uri(), claims.gateway.uri()));
+  }
   return index;
 }
 

@@ -105,9 +105,9 @@ void RelayServer::Impl::end_session(std::uint32_t session, RelayCloseReason reas
   const Session& ended_session = sessions.at(session);
   if (options.log.enabled(LogLevel::kInfo)) {
     options.log(LogLevel::kInfo,
-                fmt::format("natt.relay.session_end client={} gateway={} reason={} bytes_from_client={} "
+                fmt::format("natt.relay.session_end client={} gateway={} transport=udp reason={} bytes_from_client={} "
                             "bytes_from_gateway={}",
-                            ended_session.client.uri(), ended_session.gateway.uri(), static_cast<int>(reason),
+                            ended_session.client.uri(), ended_session.gateway.uri(), to_string(reason),
                             forwarding.leg(session, RelaySide::kClient).bytes,
                             forwarding.leg(session, RelaySide::kGateway).bytes));
   }

@@ -130,4 +130,14 @@ ByteBuffer serialize_relay_control(const RelayControl& control, const RelayKey& 
   return frame;
 }
 
+std::string_view to_string(RelayCloseReason reason) {
+  switch (reason) {
+    case RelayCloseReason::kPeerClosed: return "peer-closed";
+    case RelayCloseReason::kExpired: return "expired";
+    case RelayCloseReason::kRevoked: return "revoked";
+    case RelayCloseReason::kShutdown: return "shutdown";
+  }
+  return "unknown";
+}
+
 }  // namespace natt

@@ -67,6 +67,9 @@ void TcpRelay::Impl::pair(Instant now, std::uint64_t number, Session& session) {
   events.emplace_back(std::move(paired));
   ++stats.pairs_opened;
   accounts.begin(now);
+  if (!options.log.enabled(LogLevel::kInfo)) return;
+  options.log(LogLevel::kInfo, fmt::format("natt.relay.session client={} gateway={} transport=tcp",
+                                           session.client.uri(), session.gateway.uri()));
 }
 
 ByteBuffer TcpRelay::Impl::take_leg(Session& session, RelaySide which) {
@@ -113,7 +116,7 @@ void TcpRelay::Impl::end_pair(Session& session, RelayCloseReason reason) {
     options.log(LogLevel::kInfo,
                 fmt::format("natt.relay.session_end client={} gateway={} transport=tcp reason={} bytes_from_client={} "
                             "bytes_from_gateway={}",
-                            session.client.uri(), session.gateway.uri(), static_cast<int>(reason), pair.octets[0],
+                            session.client.uri(), session.gateway.uri(), to_string(reason), pair.octets[0],
                             pair.octets[1]));
   }
   pairs.erase(pair.id);

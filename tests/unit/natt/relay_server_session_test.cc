@@ -160,3 +160,19 @@ TEST_CASE("relay server: an idle one asks for no wake-ups", "[natt][relay]") {
   world.pass(2min);
   CHECK_FALSE(world.server->next_deadline());
 }
+
+TEST_CASE("relay server: a session's beginning and end are told in words", "[natt][relay]") {
+  std::vector<std::string> lines;
+  RelayWorld world({.log = {.write = [](void* context, LogLevel, std::string_view line) {
+                              static_cast<std::vector<std::string>*>(context)->emplace_back(line);
+                            },
+                            .context = &lines}});
+
+  BoundSession alice(world);
+  world.server->shutdown();
+
+  const std::string who = "client=" + kAlice.uri() + " gateway=" + kGateway.uri() + " transport=udp";
+  CHECK(lines == std::vector<std::string>{
+                     "natt.relay.session " + who,
+                     "natt.relay.session_end " + who + " reason=shutdown bytes_from_client=0 bytes_from_gateway=0"});
+}

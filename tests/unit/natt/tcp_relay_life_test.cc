@@ -195,3 +195,19 @@ TEST_CASE("tcp relay: a session that signaling ends takes pair, legs and tokens 
   CHECK(world.server.load().sessions == 0);
   CHECK_FALSE(world.relay.end_session(world.now, "hq", kSession));
 }
+
+TEST_CASE("tcp relay: a pair's beginning and end are told in words", "[natt][tcp_relay]") {
+  std::vector<std::string> lines;
+  World world({}, {.log = {.write = [](void* context, LogLevel, std::string_view line) {
+                             static_cast<std::vector<std::string>*>(context)->emplace_back(line);
+                           },
+                           .context = &lines}});
+
+  world.pair();
+  REQUIRE(world.relay.revoke(world.now, kAlice) == 1);
+
+  const std::string who = "client=" + kAlice.uri() + " gateway=" + kGateway.uri() + " transport=tcp";
+  CHECK(lines == std::vector<std::string>{
+                     "natt.relay.session " + who,
+                     "natt.relay.session_end " + who + " reason=revoked bytes_from_client=0 bytes_from_gateway=0"});
+}

@@ -2,9 +2,9 @@
 #pragma once
 
 // Bounds what a peer can make this end work with frames that carry nothing: PING, SETTINGS,
-// PRIORITY, WINDOW_UPDATE, empty DATA, unknown types (CVE-2019-9512 and its family). Bytes
-// that move either way pay for the frames that go with them; beyond that there is a rate.
-// Value type.
+// PRIORITY, WINDOW_UPDATE, empty DATA (CVE-2019-9512 and its family). Bytes that move either
+// way pay for the frames that go with them; beyond that there is a rate. Frames of unknown
+// types are not charged: nghttp2 skips them, at the price of their bytes. Value type.
 
 #include <algorithm>
 #include <cstdint>

@@ -6,6 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "src/http/error_codes.h"
 #include "src/http/http2_callbacks.h"
 
@@ -49,6 +51,16 @@ Http2Session::GoAway read_goaway(const nghttp2_goaway& frame) {
 }
 
 }  // namespace
+
+std::string_view Http2Session::name_of(State state) {
+  switch (state) {
+    case State::kUnconfirmed: return "unconfirmed";
+    case State::kConfirmed: return "confirmed";
+    case State::kLeaving: return "leaving";
+    case State::kSilent: return "silent";
+  }
+  return "unknown";
+}
 
 Http2Session::Http2Session(Side side, ConnectionId connection, Shared shared, const TransportOptions& options)
     : HttpSession(side, connection, shared, options),
@@ -156,7 +168,9 @@ void Http2Session::handle_frame(const nghttp2_frame& frame) {
     case NGHTTP2_RST_STREAM:
       if (stream != nullptr && reset_by_peer(stream, from_http2_code(frame.rst_stream.error_code))) ++early_resets_;
       return;
-    case NGHTTP2_SETTINGS: confirmed_ = true; return;
+    case NGHTTP2_SETTINGS:
+      if (state_ == State::kUnconfirmed) transition_to(State::kConfirmed);
+      return;
     case NGHTTP2_GOAWAY: peer_goaway_ = read_goaway(frame.goaway); return;
     default: return;
   }
@@ -184,7 +198,7 @@ std::size_t Http2Session::fill(MutableBytes room) {
     std::copy_n(serialized_.begin(), count, room_.begin());
     serialized_ = serialized_.subspan(count);
     room_ = room_.subspan(count);
-    if (room_.empty() || said_goodbye_) break;
+    if (room_.empty() || said_goodbye()) break;
     const std::uint8_t* bytes = nullptr;
     const ssize_t size = nghttp2_session_mem_send(http_, &bytes);
     if (size < 0) fail_with(NGHTTP2_INTERNAL_ERROR, nghttp2_strerror(static_cast<int>(size)));
@@ -224,16 +238,24 @@ void Http2Session::handle_frame_sent(const nghttp2_frame& frame) {
 
 void Http2Session::handle_goaway_sent(const nghttp2_goaway& frame) {
   // With an error that this end has not asked for, nghttp2 has found what the peer did wrong.
-  const bool found = !leaving_ && frame.error_code != NGHTTP2_NO_ERROR;
+  const bool leaving = state_ == State::kLeaving;
+  const bool found = !leaving && frame.error_code != NGHTTP2_NO_ERROR;
   if (found) failure_ = read_goaway(frame);
   if (goaways_waiting_ > 0) --goaways_waiting_;  // the first may be drain()'s, which is no farewell
-  said_goodbye_ = found || (leaving_ && goaways_waiting_ == 0);
+  if (found || (leaving && goaways_waiting_ == 0)) transition_to(State::kSilent);
+}
+
+void Http2Session::transition_to(State state) {
+  if (options_.log.enabled(LogLevel::kDebug)) {
+    options_.log(LogLevel::kDebug, fmt::format("tunnel.http2.state from={} to={}", name_of(state_), name_of(state)));
+  }
+  state_ = state;
 }
 
 void Http2Session::ping() { nghttp2_submit_ping(http_, NGHTTP2_FLAG_NONE, nullptr); }
 
 void Http2Session::say_goodbye(std::uint32_t code, std::string_view reason) {
-  leaving_ = true;
+  transition_to(State::kLeaving);
   ++goaways_waiting_;
   const ByteView text = as_bytes(reason.substr(0, kMaxReason));
   nghttp2_submit_goaway(http_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http_), code, text.data(),

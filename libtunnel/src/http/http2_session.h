@@ -41,14 +41,14 @@ class Http2Session final : public HttpSession {
   void ping();
   // GOAWAY with the text; everything before it on the wire comes out of fill() as well, until said_goodbye().
   void say_goodbye(std::uint32_t code, std::string_view reason);
-  [[nodiscard]] bool said_goodbye() const { return said_goodbye_; }
+  [[nodiscard]] bool said_goodbye() const { return state_ == State::kSilent; }
 
   struct GoAway {
     std::uint32_t code = NGHTTP2_NO_ERROR;
     std::string reason;  // peer-supplied where it is the peer's
   };
   // The peer's SETTINGS have come: its first frame.
-  [[nodiscard]] bool is_confirmed() const { return confirmed_; }
+  [[nodiscard]] bool is_confirmed() const { return state_ == State::kConfirmed; }
   // The last one the peer has sent.
   [[nodiscard]] const std::optional<GoAway>& peer_goaway() const { return peer_goaway_; }
   // What the peer did against the rules.
@@ -60,6 +60,17 @@ class Http2Session final : public HttpSession {
 
  private:
   friend struct Http2Callbacks;  // nghttp2's C functions, in http2_callbacks.cc
+
+  //   kUnconfirmed -> kConfirmed -> kLeaving -> kSilent
+  // kSilent comes from anywhere when nghttp2 itself sends the last GOAWAY.
+  enum class State : std::uint8_t {
+    kUnconfirmed,  // the peer's SETTINGS have not come
+    kConfirmed,
+    kLeaving,  // say_goodbye() was called: what waits, and GOAWAY, still go out
+    kSilent,   // the last GOAWAY is out
+  };
+  [[nodiscard]] static std::string_view name_of(State state);
+  void transition_to(State state);
 
   void handle_begin_head(const nghttp2_headers& frame);
   [[nodiscard]] bool handle_frame_begin(const nghttp2_frame_hd& header);
@@ -85,6 +96,7 @@ class Http2Session final : public HttpSession {
   [[nodiscard]] std::size_t send_limit() const override;
   void handle_removed(std::int64_t) override {}
 
+  State state_ = State::kUnconfirmed;
   nghttp2_session* http_ = nullptr;
   // Streams that nghttp2 has open, each with its window; the streams of `streams_` may outlive them.
   std::unordered_map<std::int64_t, ReceiveWindow> windows_;
@@ -97,9 +109,6 @@ class Http2Session final : public HttpSession {
   std::optional<GoAway> failure_;
   std::uint32_t early_resets_ = 0;
   std::uint32_t goaways_waiting_ = 0;  // of this end, not yet sent
-  bool confirmed_ = false;
-  bool leaving_ = false;
-  bool said_goodbye_ = false;
 };
 
 }  // namespace natt::tunnel

@@ -37,7 +37,7 @@ std::optional<Error> Http2Session::why_not_open(Protocol protocol) const {
   if (nghttp2_session_check_request_allowed(http_) == 0) return Error{Errc::kRefused, "the gateway is shutting down"};
   if (protocol != Protocol::kTcp) {
     // RFC 8441 section 3: a client "MUST NOT" use extended CONNECT before the server has said that it takes it.
-    if (!confirmed_) return Error{Errc::kLimit, "the gateway has not said yet what it serves"};
+    if (!is_confirmed()) return Error{Errc::kLimit, "the gateway has not said yet what it serves"};
     if (nghttp2_session_get_remote_settings(http_, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 0) {
       return Error{Errc::kRefused, "the gateway serves TCP only"};
     }
@@ -54,7 +54,7 @@ void Http2Session::track(std::int64_t stream) {
 }
 
 void Http2Session::announce_drain() {
-  if (!http_ || leaving_) return;
+  if (!http_ || state_ == State::kLeaving || state_ == State::kSilent) return;
   ++goaways_waiting_;
   nghttp2_submit_goaway(http_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(http_), NGHTTP2_NO_ERROR,
                         nullptr, 0);

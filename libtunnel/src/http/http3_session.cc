@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "src/http/error_codes.h"
 #include "src/http/http3_callbacks.h"
 #include "src/masque/varint.h"
 

@@ -2,6 +2,7 @@
 #include "src/quic/connection.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include <fmt/core.h>
@@ -15,6 +16,20 @@
 #include "src/quic/timestamp.h"
 
 namespace natt::tunnel {
+namespace {
+
+std::string_view to_string(Connection::State state) {
+  switch (state) {
+    case Connection::State::kHandshaking: return "handshaking";
+    case Connection::State::kOpen: return "open";
+    case Connection::State::kClosing: return "closing";
+    case Connection::State::kDraining: return "draining";
+    case Connection::State::kDone: return "done";
+  }
+  return "unknown";
+}
+
+}  // namespace
 
 Connection::Connection(const Environment& environment, const Start& start)
     : side_(start.side),
@@ -195,8 +210,8 @@ Result<void> Connection::migrate(Instant now, PathId path, bool immediately) {
 
 void Connection::transition_to(State state) {
   if (environment_.options.log.enabled(LogLevel::kDebug)) {
-    environment_.options.log(LogLevel::kDebug, fmt::format("tunnel.connection.state from={} to={}",
-                                                           static_cast<int>(state_), static_cast<int>(state)));
+    environment_.options.log(LogLevel::kDebug, fmt::format("tunnel.connection.state from={} to={}", to_string(state_),
+                                                           to_string(state)));
   }
   state_ = state;
 }

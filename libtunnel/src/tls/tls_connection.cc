@@ -9,6 +9,7 @@
 
 #include <natt/errc.h>
 #include <natt/tunnel/errc.h>
+#include <natt/tunnel/tls_client.h>
 
 #include "src/http/error_codes.h"
 
@@ -17,13 +18,25 @@ namespace {
 
 constexpr std::string_view kProtocolName = "h2";  // RFC 9113 section 3.2
 // Encrypted and not yet taken by the socket. More would only wait in another place, where streams cannot overtake.
-constexpr std::size_t kMaxOutput = 64 * 1024;
+constexpr std::size_t kMaxOutput = TlsClient::kMaxOutput;
 // Four records fill it.
 constexpr std::size_t kRecord = kMaxOutput / 4;
+// One less, for close_notify.
+constexpr std::size_t kFarewellRecords = TlsClient::kMaxFarewell / kRecord - 1;
 constexpr std::size_t kRecordPlaintext = kRecord - TlsStream::kRecordOverhead;
 static_assert(kRecordPlaintext >= Http2Session::kMinRoom);
 // For the last bytes to leave; a peer that takes nothing any more is not waited for.
 constexpr Duration kGoodbyeTime = std::chrono::seconds(5);
+
+std::string_view to_string(TlsConnection::State state) {
+  switch (state) {
+    case TlsConnection::State::kHandshaking: return "handshaking";
+    case TlsConnection::State::kOpen: return "open";
+    case TlsConnection::State::kClosing: return "closing";
+    case TlsConnection::State::kDone: return "done";
+  }
+  return "unknown";
+}
 
 }  // namespace
 
@@ -184,7 +197,7 @@ void TlsConnection::handle_rule_broken(Instant now) {
 
 // Control frames that wait before it go out as well; streams' bytes do not.
 void TlsConnection::say_goodbye() {
-  while (!http_.said_goodbye() && write_record()) {
+  for (std::size_t i = 0; i < kFarewellRecords && !http_.said_goodbye() && write_record(); ++i) {
   }
 }
 
@@ -211,8 +224,8 @@ void TlsConnection::handle_disconnected(const Error& error) {
 
 void TlsConnection::transition_to(State state) {
   if (options_.log.enabled(LogLevel::kDebug)) {
-    options_.log(LogLevel::kDebug, fmt::format("tunnel.tls_connection.state from={} to={}", static_cast<int>(state_),
-                                               static_cast<int>(state)));
+    options_.log(LogLevel::kDebug,
+                 fmt::format("tunnel.tls_connection.state from={} to={}", to_string(state_), to_string(state)));
   }
   state_ = state;
 }

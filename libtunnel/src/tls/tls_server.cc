@@ -26,7 +26,7 @@ class TlsServer::Impl {
 
   const TlsContext* tls;
   ServerOptions options;
-  std::uint64_t over_limit = 0;
+  TlsServerStats refused;  // its two reasons
   bool draining = false;
 
  private:
@@ -34,9 +34,12 @@ class TlsServer::Impl {
 };
 
 Result<ConnectionId> TlsServer::Impl::add(Instant now, WallTime wall_now, const Identity& client) {
-  if (draining) return fail(Errc::kLimit, "the gateway is shutting down");
+  if (draining) {
+    ++refused.draining;
+    return fail(Errc::kLimit, "the gateway is shutting down");
+  }
   if (!connections_.make_room(now, client)) {
-    ++over_limit;
+    ++refused.over_limit;
     return fail(Errc::kLimit, "the gateway has all the connections it may have");
   }
   ServerEntry& entry = connections_.add(client);
@@ -98,7 +101,7 @@ void TlsServer::consume_output(ConnectionId connection, std::size_t count) {
   if (entry->connection->is_over()) impl_->connections().remove(*entry);
 }
 
-bool TlsServer::is_over(ConnectionId connection) const {
+bool TlsServer::is_closed(ConnectionId connection) const {
   const TunnelConnection* const found = impl_->connections().find(connection);
   return found == nullptr || !found->is_alive();
 }
@@ -116,7 +119,10 @@ void TlsServer::drain(Instant) {
 }
 
 TlsServerStats TlsServer::stats() const {
-  return {impl_->over_limit, impl_->connections().handshakes_failed(), impl_->connections().living()};
+  TlsServerStats stats = impl_->refused;
+  stats.handshakes_failed = impl_->connections().handshakes_failed();
+  stats.connections = impl_->connections().living();
+  return stats;
 }
 
 void TlsServer::set_keep_alive(ConnectionId connection, Duration interval) {

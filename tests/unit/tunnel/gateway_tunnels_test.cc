@@ -65,7 +65,7 @@ class NotedTunnels final : public ServerTunnels {
  private:
   // What is not this one's connection is a fault.
   void note(std::string what, ConnectionId connection) {
-    CHECK((connection.value & kTlsConnection) == (first_ & kTlsConnection));
+    CHECK(protocol_of(connection) == protocol_of({first_}));
     calls.push_back(std::move(what));
   }
   std::uint64_t first_;
@@ -144,10 +144,10 @@ TEST_CASE("gateway tunnels: neither server's events or datagrams wait for the ot
   for (int i = 0; i < 4; ++i) {
     const auto event = both.poll_event();
     REQUIRE(event);
-    from_tls += (std::get<ClientConnected>(*event).connection.value & kTlsConnection) != 0 ? 1 : 0;
+    from_tls += protocol_of(std::get<ClientConnected>(*event).connection) == TunnelProtocol::kTls ? 1 : 0;
     const auto datagram = both.poll_datagram();
     REQUIRE(datagram);
-    from_tls += (datagram->stream.connection.value & kTlsConnection) != 0 ? 1 : 0;
+    from_tls += protocol_of(datagram->stream.connection) == TunnelProtocol::kTls ? 1 : 0;
   }
   CHECK(from_tls == 4);
   for (int i = 0; i < 3; ++i) {

@@ -16,6 +16,10 @@ std::size_t room_in(const std::deque<TcpWire::Link::Segment>& pipe) {
   return TcpWire::kBuffer - std::min(held, TcpWire::kBuffer);
 }
 
+std::size_t bound_of_output(bool closed) {
+  return tunnel::TlsClient::kMaxOutput + (closed ? tunnel::TlsClient::kMaxFarewell : 0);
+}
+
 }  // namespace
 
 TcpWire::Link& TcpWire::attach(tunnel::TlsClient& client, const Identity& identity, Duration latency) {
@@ -59,7 +63,7 @@ void TcpWire::flush_client(Link& link) {
   for (ByteView out = link.client->output(now_); !out.empty(); out = link.client->output(now_)) {
     const ByteView taken = out.first(std::min(out.size(), room_in(link.to_server)));
     if (taken.empty()) return;
-    if (out.size() > 80 * 1024) std::abort();  // the bound of output()
+    if (out.size() > bound_of_output(link.client->is_closed())) std::abort();
     ++counters_.to_server;
     counters_.bytes_to_server += taken.size();
     send(link.to_server, link, taken, false);
@@ -74,13 +78,13 @@ void TcpWire::flush_server(Link& link) {
   for (ByteView out = server_.output(now_, id); !out.empty(); out = server_.output(now_, id)) {
     const ByteView taken = out.first(std::min(out.size(), room_in(link.to_client)));
     if (taken.empty()) return;
-    if (out.size() > 80 * 1024) std::abort();
+    if (out.size() > bound_of_output(server_.is_closed(id))) std::abort();
     ++counters_.to_client;
     counters_.bytes_to_client += taken.size();
     send(link.to_client, link, taken, false);
     server_.consume_output(id, taken.size());
   }
-  if (server_.is_over(id) && !std::exchange(link.server_closed, true)) send(link.to_client, link, {}, true);
+  if (server_.is_closed(id) && !std::exchange(link.server_closed, true)) send(link.to_client, link, {}, true);
 }
 
 void TcpWire::fire_timers() {

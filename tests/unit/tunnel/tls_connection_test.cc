@@ -34,7 +34,7 @@ TEST_CASE("tunnel over tls: client and gateway know each other after the handsha
   CHECK(fixture.connected[0].identity == fixture.pki.identity(Role::kClient, "alice"));
   CHECK(fixture.connected[0].serial == fixture.pki.credentials(Role::kClient, "alice").serial());
   CHECK_FALSE(fixture.connected[0].path);
-  CHECK((fixture.connected[0].connection.value & tunnel::kTlsConnection) != 0);
+  CHECK(tunnel::protocol_of(fixture.connected[0].connection) == tunnel::TunnelProtocol::kTls);
   CHECK(fixture.over_tls().stats().connections == 1);
 }
 

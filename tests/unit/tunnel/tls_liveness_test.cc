@@ -119,7 +119,7 @@ TEST_CASE("tunnel over tls: a farewell that nobody takes is dropped after five s
   const Instant now = fixture.wire->now();
 
   fixture.server->close(now, id, "policy changed");
-  CHECK(fixture.over_tls().is_over(id));
+  CHECK(fixture.over_tls().is_closed(id));
   CHECK_FALSE(fixture.over_tls().output(now, id).empty());
   while (fixture.server->poll_event()) {
   }
@@ -130,7 +130,7 @@ TEST_CASE("tunnel over tls: a farewell that nobody takes is dropped after five s
 
   CHECK(fixture.server->is_idle());
   CHECK(fixture.over_tls().output(now, id).empty());
-  CHECK(fixture.over_tls().is_over(id));
+  CHECK(fixture.over_tls().is_closed(id));
   bool told = false;
   while (const auto progress = fixture.over_tls().poll_progress()) told = told || *progress == id;
   CHECK(told);  // so that its owner closes the TCP connection
@@ -153,6 +153,7 @@ TEST_CASE("tunnel over tls: a full gateway, and one that leaves, take nobody in"
   CHECK(fixture.tcp().link(late.over_tls()).refused->code == tunnel::Errc::kLimit);
   CHECK_FALSE(late.connected);
   CHECK(fixture.over_tls().stats().over_limit == (leaves ? 0 : 1));
+  CHECK(fixture.over_tls().stats().draining == (leaves ? 1 : 0));
   CHECK_FALSE(client.closed);
 }
 

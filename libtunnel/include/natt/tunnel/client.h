@@ -20,7 +20,6 @@
 #include <string_view>
 
 #include <natt/bytes.h>
-#include <natt/certificate.h>
 #include <natt/error.h>
 #include <natt/path_id.h>
 #include <natt/random.h>

@@ -39,7 +39,8 @@ struct Response {
 struct PathFailed {
   PathId path;
 };
-// The connection is over; all its streams are dead without further events. kClosed when somebody asked for it, else
+// The connection is over; all its streams are dead without further events: nothing can be written, and what came before
+// can still be peeked. kClosed when somebody asked for it, else
 // what went wrong: kTimeout for a silent peer, and kIo for a TCP connection that broke or ended without a farewell.
 struct ConnectionClosed {
   Error error;
@@ -55,7 +56,8 @@ class ClientTunnel : public Streams {
   [[nodiscard]] virtual std::optional<ClientEvent> poll_event() = 0;
 
   // Streams are accepted by the gateway with Response. TCP bytes may be written before it
-  // comes (they are lost when it is a refusal). kLimit when no more may be open at the moment.
+  // comes (they are lost when it is a refusal). kLimit when no more may be open at the moment; over TLS, open_udp()
+  // and open_ip() are kLimit until Confirmed as well. kRefused when the gateway is shutting down.
   [[nodiscard]] virtual Result<StreamId> open_tcp(const Authority& target) = 0;
   [[nodiscard]] virtual Result<StreamId> open_udp(const Authority& target) = 0;
   [[nodiscard]] virtual Result<StreamId> open_ip() = 0;

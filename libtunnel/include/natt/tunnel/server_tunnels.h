@@ -15,16 +15,21 @@
 #include <natt/time.h>
 #include <natt/tunnel/streams.h>
 #include <natt/tunnel/transport_options.h>
+#include <natt/tunnel/tunnel_protocol.h>
 
 namespace natt::tunnel {
 
 inline constexpr std::uint64_t kTlsConnection = std::uint64_t{1} << 63;
+[[nodiscard]] constexpr TunnelProtocol protocol_of(ConnectionId connection) {
+  return (connection.value & kTlsConnection) != 0 ? TunnelProtocol::kTls : TunnelProtocol::kQuic;
+}
 
 struct ServerOptions {
   TransportOptions transport{};
-  // New connections beyond it are dropped in silence.
+  // Of one server: a gateway of a TLS site has two, one for QUIC and one for TLS, and so twice as many. New ones beyond
+  // it are not answered: QUIC's packets are dropped, a TCP connection is closed.
   std::size_t max_connections = 10'000;
-  // A race opens three and a reconnect may overlap; when one more has proved itself by its
+  // Of one server too. A race opens three and a reconnect may overlap; when one more has proved itself by its
   // certificate, the identity's that was silent for longest is closed.
   std::size_t max_connections_per_identity = 16;
   // Those that have not proved themselves yet; one more closes the oldest of them, and nothing that has. An honest race
@@ -74,13 +79,13 @@ class ServerTunnels : public Streams {
   // for the client's log. Other octets are replaced.
   virtual void reject(StreamId stream, int status, std::string_view reason) = 0;
 
-  // PINGs after this long without a packet; 0 stops. A client that is gone does not answer: ConnectionStats::packets_in.
+  // As TransportOptions::keep_alive; 0 stops. A client that is gone does not answer: ConnectionStats::packets_in.
   virtual void set_keep_alive(ConnectionId connection, Duration interval) = 0;
   // Ends one connection; ClientDisconnected follows.
   virtual void close(Instant now, ConnectionId connection, std::string_view reason) = 0;
   // Revocation: ends every connection of a device, also those in the handshake, at once.
   virtual void close_all(Instant now, const Identity& identity, std::string_view reason) = 0;
-  // No new connections or requests; clients are told (GOAWAY). Streams go on.
+  // No new connections or requests; clients are told (GOAWAY), those in the handshake at its end. Streams go on.
   virtual void drain(Instant now) = 0;
   // No connection is left, closing ones included.
   [[nodiscard]] virtual bool is_idle() const = 0;

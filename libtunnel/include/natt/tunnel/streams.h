@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// Streams and datagrams of a site tunnel as both ends use them: `Client` and `Server`
-// implement `Streams`, so one pump between sockets and streams serves both.
+// Streams and datagrams of a site tunnel as both ends use them, over QUIC (`Client`, `Server`)
+// and over TLS (`TlsClient`, `TlsServer`): all implement `Streams`, so one pump between sockets
+// and streams serves them.
 //
 //   TCP stream (CONNECT): bytes both ways with half-close.
 //     out: reserve()/commit() or write(), shutdown_write();  in: peek()/consume(), Finished
 //   UDP (CONNECT-UDP) and IP (CONNECT-IP): send_datagram(), poll_datagram(); the stream
 //     itself carries capsules only and has no bytes to read or write.
 //
-// Nothing leaves before the owner polls: after any call here, drain poll_batch() and re-arm
+// What differs over TLS:
+//   * A code of reset() arrives as what HTTP/2 calls the same, and as INTERNAL_ERROR (0x102) when it has no word for it.
+//   * Datagrams are capsules on their stream: reliable, in order, and behind what was lost before them. They wait in the
+//     stream (256 KiB), beyond which the newest is dropped.
+//   * One TCP connection: a lost segment holds up every stream.
+//
+// Nothing leaves before the owner polls: after any call here, drain poll_batch() (QUIC) or output() (TLS), and re-arm
 // next_deadline(). One thread; no call back from any method.
 
 #include <compare>
@@ -28,7 +35,7 @@
 
 namespace natt::tunnel {
 
-// One QUIC connection of a server; never reused. A client has one, which is 0.
+// One connection of a server, whichever its kind; never reused. A client has one, which is 0.
 struct ConnectionId {
   std::uint64_t value = 0;
   friend auto operator<=>(const ConnectionId&, const ConnectionId&) = default;
@@ -44,7 +51,7 @@ struct StreamId {
 enum class Protocol : std::uint8_t { kTcp, kUdp, kIp };
 [[nodiscard]] std::string_view to_string(Protocol protocol);  // "tcp", "udp", "ip"
 
-// HTTP/3 error codes that may be passed to reset() (RFC 9114 section 8.1).
+// HTTP/3 error codes that may be passed to reset() (RFC 9114 section 8.1), and arrive as themselves over TLS too.
 inline constexpr std::uint64_t kRequestCancelled = 0x10c;  // no longer wanted
 inline constexpr std::uint64_t kConnectError = 0x10f;      // the TCP connection behind it was reset or broke
 
@@ -66,7 +73,7 @@ struct Finished {
 // The peer gave up; unread bytes are gone, and writing is pointless.
 struct StreamReset {
   StreamId stream;
-  std::uint64_t code = 0;
+  std::uint64_t code = 0;  // of HTTP/3, also over TLS
 };
 // Both directions are over and the id is dead; every stream ends with it.
 struct StreamClosed {
@@ -77,7 +84,7 @@ struct CapsuleReceived {
   StreamId stream;
   ControlCapsule capsule;
 };
-// QUIC now uses this path (the first one of a connection is not reported).
+// QUIC only: it now uses this path (the first one of a connection is not reported).
 struct PathChanged {
   ConnectionId connection;
   PathId path;
@@ -85,7 +92,7 @@ struct PathChanged {
 
 enum class DatagramResult : std::uint8_t {
   kQueued,
-  kNoRoom,      // the send queue is full: drop, as a router would
+  kNoRoom,      // the send queue (over TLS: the stream) is full: drop, as a router would
   kTooLarge,    // longer than kMaxDatagram
   kNotAllowed,  // unknown stream, one that is not open, or a TCP stream
 };
@@ -102,16 +109,16 @@ struct Datagram {
 
 // What a connection did, for status pages and metrics.
 struct ConnectionStats {
-  std::uint64_t bytes_in = 0;   // UDP payload octets
+  std::uint64_t bytes_in = 0;   // octets of UDP payloads, or of the TCP connection
   std::uint64_t bytes_out = 0;
-  std::uint64_t packets_in = 0;
-  std::uint64_t packets_out = 0;
-  std::uint64_t smoothed_rtt_us = 0;
-  std::uint64_t congestion_window = 0;
+  std::uint64_t packets_in = 0;   // over TLS: reads that brought something, see tls_client.h
+  std::uint64_t packets_out = 0;  // over TLS: writes
+  std::uint64_t smoothed_rtt_us = 0;    // over TLS 0: the kernel's
+  std::uint64_t congestion_window = 0;  // likewise
   std::uint64_t datagrams_dropped_in = 0;   // receive queue full, or no such stream
   std::uint64_t datagrams_dropped_out = 0;  // send queue full
   std::uint32_t streams = 0;                // open now
-  std::size_t max_udp_payload = 0;          // of the current path
+  std::size_t max_udp_payload = 0;          // of the current path; over TLS 0
 };
 
 class Streams {
@@ -139,7 +146,8 @@ class Streams {
 
   [[nodiscard]] virtual DatagramResult send_datagram(StreamId stream, ByteView payload) = 0;
   // Received datagrams in order of arrival, over all streams. The queue is bounded (oldest
-  // kept, newest dropped): drain it after every handle_packet() burst.
+  // kept, newest dropped): drain it after every burst of
+  // handle_packet(), or every handle_bytes().
   [[nodiscard]] virtual std::optional<Datagram> poll_datagram() = 0;
   // CONNECT-IP only. kInvalid for a capsule that breaks its rules, kLimit when there is no room, kClosed once the
   // connection is over.

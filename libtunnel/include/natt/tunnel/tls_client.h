@@ -30,7 +30,7 @@ namespace natt::tunnel {
 struct TlsClientOptions {
   // The gateway; a certificate that is somebody else's ends the handshake.
   PeerExpectation expectation;
-  // Of it: idle_timeout, keep_alive, handshake_timeout, the windows, send_buffer, max_streams, the datagram queues, log.
+  // Of it: idle_timeout, keep_alive, handshake_timeout, the windows, send_buffer, datagram_receive_queue, log.
   TransportOptions transport{};
 };
 
@@ -52,8 +52,12 @@ class TlsClient final : public ClientTunnel {
   // The TCP connection has ended or broken: ConnectionClosed follows, unless close_notify came before. natt's kTimeout
   // becomes tunnel's, everything else kIo.
   void handle_disconnected(Instant now, const Error& error);
-  // The next octets to send, contiguous, at most 64 KiB more than was consumed; empty: nothing now. Valid until the
-  // next call of any non-const method. What is not consumed stays: that is the back-pressure.
+  // The most that output() gives, and what a farewell adds to it once: the control frames that waited, and GOAWAY with
+  // the reason where it still fits.
+  static constexpr std::size_t kMaxOutput = 64 * 1024;
+  static constexpr std::size_t kMaxFarewell = 128 * 1024;
+  // The next octets to send, contiguous; empty: nothing now. Valid until the next call of any non-const method. What is
+  // not consumed stays: that is the back-pressure.
   [[nodiscard]] ByteView output(Instant now);
   void consume_output(std::size_t count);
 

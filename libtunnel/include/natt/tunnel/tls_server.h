@@ -22,7 +22,9 @@
 namespace natt::tunnel {
 
 struct TlsServerStats {
+  // Connections that were not taken.
   std::uint64_t over_limit = 0;  // max_connections
+  std::uint64_t draining = 0;
   std::uint64_t handshakes_failed = 0;
   std::uint64_t connections = 0;  // now, closing ones not counted
 };
@@ -42,13 +44,13 @@ class TlsServer final : public ServerTunnels {
                                                       ByteView first);
   void handle_bytes(Instant now, ConnectionId connection, ByteView bytes);
   void handle_disconnected(Instant now, ConnectionId connection, const Error& error);
-  // A connection whose output() may have become non-empty, or that is_over() now; each once per change.
+  // A connection whose output() may have become non-empty, or that is_closed() now; each once per change.
   [[nodiscard]] std::optional<ConnectionId> poll_progress();
   // As TlsClient.
   [[nodiscard]] ByteView output(Instant now, ConnectionId connection);
   void consume_output(ConnectionId connection, std::size_t count);
   // Everything is said: the owner sends what output() still has and closes the TCP connection. Also for unknown ones.
-  [[nodiscard]] bool is_over(ConnectionId connection) const;
+  [[nodiscard]] bool is_closed(ConnectionId connection) const;
 
   void handle_timeout(Instant now) override;
   [[nodiscard]] std::optional<Instant> next_deadline() const override;

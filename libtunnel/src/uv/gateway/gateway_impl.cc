@@ -8,15 +8,6 @@
 
 namespace natt::tunnel::uv {
 
-
-namespace {
-
-TunnelProtocol protocol_of(ConnectionId id) {
-  return (id.value & kTlsConnection) != 0 ? TunnelProtocol::kTls : TunnelProtocol::kQuic;
-}
-
-}  // namespace
-
 using natt::uv::EndpointDriver;
 using natt::uv::SiteSignaling;
 using natt::uv::Timer;

@@ -54,7 +54,7 @@ class GatewayTunnels final : public ServerTunnels {
 
  private:
   [[nodiscard]] ServerTunnels& of(ConnectionId connection) const {
-    return tls_ != nullptr && (connection.value & kTlsConnection) != 0 ? *tls_ : quic_;
+    return tls_ != nullptr && protocol_of(connection) == TunnelProtocol::kTls ? *tls_ : quic_;
   }
   [[nodiscard]] ServerTunnels& of(StreamId stream) const { return of(stream.connection); }
   // Asks the one whose turn it is first, and the other if that has nothing.

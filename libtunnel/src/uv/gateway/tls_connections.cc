@@ -133,13 +133,13 @@ std::size_t TlsConnections::write_some(Instant now, ConnectionId id) {
   if (found == links_.end() || found->second->is_ending()) return 0;
   Link& link = *found->second;
   // Before the queue is looked at: a peer that reads nothing keeps it full for ever.
-  if (server_.is_over(id) && link.is_open()) start_closing(now, id, link);
+  if (server_.is_closed(id) && link.is_open()) start_closing(now, id, link);
   std::size_t& allowance = link.allowance(now);
   std::size_t written = 0;
   while (link.connection().write_queue_bytes() < kQueueLimit) {
     const ByteView output = server_.output(now, id);
     if (output.empty()) {
-      if (server_.is_over(id)) link.end();
+      if (server_.is_closed(id)) link.end();
       break;
     }
     if (allowance == 0) {

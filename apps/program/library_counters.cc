@@ -65,6 +65,7 @@ void add_join_counters(control::Health& health, const TcpRelayStats& stats) {
   health.add({"relayJoins",
               {{"token", stats.tokens_issued},
                {"joined", stats.legs_joined},
+               {"rate_limited", stats.rate_limited},
                {"paused", stats.over_rate},
                {"unknown_token", stats.unknown_token},
                {"used_token", stats.used_token},

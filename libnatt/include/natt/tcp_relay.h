@@ -29,6 +29,7 @@
 
 #include <natt/address.h>
 #include <natt/bytes.h>
+#include <natt/device_rate.h>
 #include <natt/error.h>
 #include <natt/identity.h>
 #include <natt/log.h>
@@ -57,9 +58,27 @@ struct TcpRelayTokens {
   TcpRelayToken gateway{};
 };
 
+// A token, and how long it is good from now on.
+struct TcpRelayTicket {
+  TcpRelayToken token{};
+  Duration left{};
+};
+
+// Who is to be told of tokens. Absent: that end is told nothing.
+struct TcpRelayAnswer {
+  std::optional<TcpRelayTicket> client;
+  std::optional<TcpRelayTicket> gateway;
+};
+
 struct TcpRelayOptions {
   // Connections that are not paired. A further one is dropped.
   std::size_t max_unpaired = 16'384;
+  // A request that comes sooner after the newest tokens of its session makes no further ones. Each makes the gateway
+  // join, at 4 to 7 nonces of its SPA key at the broker (12'288 in 64 s); honest ends ask every 3 s at most.
+  Duration issue_interval = std::chrono::seconds(1);
+  // Of one device, over all its sessions. An offer is taken every 0.9 s, and a race of 20 s asks three times: 3.3 a
+  // second are the most that an honest client has to ask.
+  DeviceRate::Limit requests{.interval = std::chrono::milliseconds(250), .burst = 32};
   LogSink log;
 };
 
@@ -87,14 +106,15 @@ struct TcpRelayStats {
   std::uint64_t pairs_closed = 0;
   std::uint64_t bytes_forwarded = 0;
   std::uint64_t legs_joined = 0;  // confirmed
+  std::uint64_t rate_limited = 0;  // requests that made no tokens
   std::uint64_t over_rate = 0;    // times a leg was paused for a bits/s quota
 
   // Connections dropped, by reason.
   std::uint64_t unknown_token = 0;
-  std::uint64_t used_token = 0;      // its leg has joined already, or its session was paired
+  std::uint64_t used_token = 0;      // the leg of its side has joined since it was given out
   std::uint64_t expired_token = 0;
   std::uint64_t revoked_token = 0;  // the device was revoked or the session ended
-  std::uint64_t replaced_token = 0;  // newer tokens were given out for the session
+  std::uint64_t replaced_token = 0;  // two newer ones were given out for its side, or its session was paired
   std::uint64_t wrong_identity = 0;
   std::uint64_t crowded = 0;         // too many connections that are not paired, or too much said on one
   std::uint64_t unconfirmed = 0;     // the losers of a race, and what said something else than the confirmation
@@ -106,6 +126,10 @@ class TcpRelay {
  public:
   // Read of a leg before it is paired; then it is not read.
   static constexpr std::size_t kMaxEarlyBytes = 16 * 1024;
+  // Of one side: the newest, and the one before until its own end, which its end may be joining with.
+  static constexpr std::size_t kMaxTokens = 2;
+  // Devices whose requests are counted at a time.
+  static constexpr std::size_t kMaxRequesters = 16'384;
   // Connections of one race at a time (natt/connect_schedule.h opens twelve); a further one drops the oldest.
   static constexpr std::size_t kMaxAttempts = 12;
   // How long tokens that are over are told apart in the counters, and how many of them.
@@ -118,11 +142,15 @@ class TcpRelay {
   TcpRelay& operator=(const TcpRelay&) = delete;
 
   // Tokens for both legs of a session between a client and a gateway of one site. A session that has some and is not
-  // paired gets new ones: the old ones end, a leg that has joined goes on waiting until its end joins again. Of one
-  // that is paired the pair stays until the new legs are paired. kLimit: a quota of sessions. kWrongIdentity: the
-  // session is of somebody else.
+  // paired gets new ones beside them: both stand for the same place, and the leg that joins uses them up. Of three the
+  // oldest ends. A leg that has joined goes on waiting until its end joins again. Of a session that is paired the pair
+  // stays until the new legs are paired. kLimit: a quota of sessions. kWrongIdentity: the session is of somebody else.
   [[nodiscard]] Result<TcpRelayTokens> issue(Instant now, const Identity& client, const Identity& gateway,
                                              const RelaySessionId& session);
+  // What an end asks for, within its rate: tokens as of issue(), or while it is too early for them those that it has,
+  // of which the other end hears nothing. kUnavailable: too early, and it has none.
+  [[nodiscard]] Result<TcpRelayAnswer> handle_request(Instant now, const Identity& client, const Identity& gateway,
+                                                      const RelaySessionId& session, RelaySide requester);
   // A connection whose relay join was verified as `identity`'s. False: close it, nothing is kept of it.
   [[nodiscard]] bool handle_join(Instant now, TcpLegId leg, const Identity& identity, const SocketAddress& remote,
                                  const TcpRelayToken& token);

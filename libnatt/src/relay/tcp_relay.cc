@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <natt/errc.h>
+
 #include "src/relay/tcp_relay_impl.h"
 
 namespace natt {
@@ -57,7 +59,8 @@ void TcpRelay::Impl::handle_confirmed(Instant now, TcpLegId id, Leg& leg) {
   Session& session = sessions.at(number);
   Side& side = session.side(leg.side);
   std::erase(side.attempts, id);
-  end_token(now, side, TokenFate::kUsed);
+  // Several tokens stand for one place, and it is taken now.
+  end_tokens(now, side, TokenFate::kUsed);
   // Joined with tokens of before, which its end has asked anew for.
   if (side.joined) ++stats.left_alone;
   drop_joined(side);
@@ -79,8 +82,26 @@ Result<TcpRelayTokens> TcpRelay::issue(Instant now, const Identity& client, cons
   impl_->renew(now, *number, entry, RelaySide::kClient);
   impl_->renew(now, *number, entry, RelaySide::kGateway);
   entry.deadline = now + kTcpRelayTokenLifetime;
-  impl_->deadlines.set(*number, entry.deadline);
-  return TcpRelayTokens{.client = *entry.sides[0].token, .gateway = *entry.sides[1].token};
+  entry.issued = now;
+  impl_->arm(*number, entry);
+  return TcpRelayTokens{.client = entry.sides[0].tokens.back().token, .gateway = entry.sides[1].tokens.back().token};
+}
+
+Result<TcpRelayAnswer> TcpRelay::handle_request(Instant now, const Identity& client, const Identity& gateway,
+                                                const RelaySessionId& session, RelaySide requester) {
+  handle_timeout(now);
+  const bool by_client = requester == RelaySide::kClient;
+  const Impl::Session* known = impl_->find_session(client, gateway, session);
+  if (!impl_->may_issue(now, known, by_client ? client : gateway)) {
+    ++impl_->stats.rate_limited;
+    const auto again = known == nullptr ? std::nullopt : Impl::newest(now, known->sides[by_client ? 0 : 1]);
+    if (!again) return fail(Errc::kUnavailable, "tokens were asked for too often");
+    return by_client ? TcpRelayAnswer{.client = again, .gateway = {}} : TcpRelayAnswer{.client = {}, .gateway = again};
+  }
+  const auto tokens = issue(now, client, gateway, session);
+  if (!tokens) return tl::unexpected(tokens.error());
+  return TcpRelayAnswer{.client = TcpRelayTicket{tokens->client, kTcpRelayTokenLifetime},
+                        .gateway = TcpRelayTicket{tokens->gateway, kTcpRelayTokenLifetime}};
 }
 
 bool TcpRelay::handle_join(Instant now, TcpLegId leg, const Identity& identity, const SocketAddress& remote,
@@ -98,7 +119,8 @@ bool TcpRelay::handle_join(Instant now, TcpLegId leg, const Identity& identity, 
     return false;
   }
   side.attempts.push_back(leg);
-  impl_->legs.emplace(leg, Impl::Leg{.session = place->session, .side = place->side, .remote = remote, .early = {}});
+  impl_->legs.emplace(leg, Impl::Leg{.session = place->session, .side = place->side,
+                                       .token = token, .remote = remote, .early = {}});
   return true;
 }
 

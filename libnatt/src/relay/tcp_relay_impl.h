@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <natt/deadline_index.h>
+#include <natt/device_rate.h>
 
 #include "src/relay/relay_accounts.h"
 #include "src/relay/token_table.h"
@@ -21,10 +22,14 @@
 namespace natt {
 
 struct TcpRelay::Impl {
+  struct HeldToken {
+    TcpRelayToken token{};
+    Instant until{};
+  };
   // One end of a session, as far as it is not paired.
   struct Side {
-    std::optional<TcpRelayToken> token;  // absent: none that may still be used
-    std::vector<TcpLegId> attempts;      // not confirmed; the oldest first
+    std::vector<HeldToken> tokens;   // that may still be used, at most kMaxTokens; the oldest first
+    std::vector<TcpLegId> attempts;  // not confirmed; the oldest first
     std::optional<TcpLegId> joined;
   };
   struct Pair {
@@ -40,7 +45,8 @@ struct TcpRelay::Impl {
     Identity gateway;
     RelayAccounts::Seat seat;
     std::array<Side, 2> sides;
-    std::optional<Instant> deadline;  // of the tokens and of what joined with them
+    Instant issued{};                 // when the newest tokens were
+    std::optional<Instant> deadline;  // of the newest tokens, and of what has joined
     std::optional<Pair> pair;
 
     [[nodiscard]] Side& side(RelaySide which) { return sides[static_cast<std::size_t>(which)]; }
@@ -50,6 +56,7 @@ struct TcpRelay::Impl {
   struct Leg {
     std::uint64_t session = 0;
     RelaySide side = RelaySide::kClient;
+    TcpRelayToken token{};
     SocketAddress remote;
     std::size_t confirmed = 0;  // octets of the confirmation that have come
     ByteBuffer early;
@@ -57,11 +64,17 @@ struct TcpRelay::Impl {
   using Key = std::pair<std::string, RelaySessionId>;
 
   Impl(TcpRelayOptions given, RelayAccounts& shared, Random& random)
-      : options(given), accounts(shared), tokens(random) {}
+      : options(given), accounts(shared), tokens(random), requests(given.requests, kMaxRequesters) {}
 
   [[nodiscard]] Result<std::uint64_t> session_for(const Identity& client, const Identity& gateway,
                                                   const RelaySessionId& id);
   void renew(Instant now, std::uint64_t number, Session& session, RelaySide side);
+  // Sets the timer to what of the session ends next.
+  void arm(std::uint64_t number, const Session& session);
+  // Whether it is time for new tokens; a yes counts as the requester's.
+  [[nodiscard]] bool may_issue(Instant now, const Session* session, const Identity& requester);
+  [[nodiscard]] static std::optional<TcpRelayTicket> newest(Instant now, const Side& side);
+  [[nodiscard]] Session* find_session(const Identity& client, const Identity& gateway, const RelaySessionId& id);
   // Whose leg the token is of, when this identity may show it.
   [[nodiscard]] std::optional<relay::TokenTable::Place> accept_token(const Identity& identity,
                                                                      const TcpRelayToken& token);
@@ -73,12 +86,14 @@ struct TcpRelay::Impl {
   [[nodiscard]] ByteBuffer take_leg(Session& session, RelaySide side);
 
   void drop_leg(TcpLegId id);
-  // The token, and the connections that have shown it without a confirmation.
-  void end_token(Instant now, Side& side, relay::TokenFate fate);
-  void drop_attempts(Side& side);
+  // The oldest token, and the connections that have shown it without a confirmation.
+  void end_oldest(Instant now, Side& side, relay::TokenFate fate);
+  // All of a side.
+  void end_tokens(Instant now, Side& side, relay::TokenFate fate);
   void drop_joined(Side& side);
   // Ends what waits of a session.
   void end_waiting(Instant now, Session& session, relay::TokenFate fate);
+  void handle_due(Instant now, std::uint64_t number);
   void end_pair(Session& session, RelayCloseReason reason);
   void end_session(Instant now, std::uint64_t number, relay::TokenFate fate, RelayCloseReason reason);
   void forget(std::uint64_t number);
@@ -87,6 +102,7 @@ struct TcpRelay::Impl {
   TcpRelayOptions options;
   RelayAccounts& accounts;
   relay::TokenTable tokens;
+  DeviceRate requests;
   std::unordered_map<std::uint64_t, Session> sessions;
   std::map<Key, std::uint64_t> by_id;
   std::unordered_map<TcpPairId, std::uint64_t> pairs;

@@ -36,9 +36,35 @@ Result<std::uint64_t> TcpRelay::Impl::session_for(const Identity& client, const 
 
 void TcpRelay::Impl::renew(Instant now, std::uint64_t number, Session& session, RelaySide which) {
   Side& side = session.side(which);
-  end_token(now, side, TokenFate::kReplaced);
-  side.token = tokens.issue({.session = number, .side = which});
+  if (side.tokens.size() >= kMaxTokens) end_oldest(now, side, TokenFate::kReplaced);
+  side.tokens.push_back({tokens.issue({.session = number, .side = which}), now + kTcpRelayTokenLifetime});
   ++stats.tokens_issued;
+}
+
+void TcpRelay::Impl::arm(std::uint64_t number, const Session& session) {
+  std::optional<Instant> next = session.deadline;
+  for (const Side& side : session.sides) {
+    if (!side.tokens.empty()) next = earlier(next, side.tokens.front().until);
+  }
+  deadlines.set(number, next);
+}
+
+bool TcpRelay::Impl::may_issue(Instant now, const Session* session, const Identity& requester) {
+  if (session != nullptr && now - session->issued < options.issue_interval) return false;
+  return requests.take(now, requester);
+}
+
+std::optional<TcpRelayTicket> TcpRelay::Impl::newest(Instant now, const Side& side) {
+  if (side.tokens.empty()) return std::nullopt;
+  return TcpRelayTicket{.token = side.tokens.back().token, .left = side.tokens.back().until - now};
+}
+
+TcpRelay::Impl::Session* TcpRelay::Impl::find_session(const Identity& client, const Identity& gateway,
+                                                      const RelaySessionId& id) {
+  const auto known = by_id.find({client.site, id});
+  if (known == by_id.end()) return nullptr;
+  Session& session = sessions.at(known->second);
+  return session.client == client && session.gateway == gateway ? &session : nullptr;
 }
 
 void TcpRelay::Impl::pair(Instant now, std::uint64_t number, Session& session) {
@@ -50,7 +76,7 @@ void TcpRelay::Impl::pair(Instant now, std::uint64_t number, Session& session) {
   }
   session.deadline.reset();
   deadlines.set(number, std::nullopt);
-  for (Side& side : session.sides) end_token(now, side, TokenFate::kReplaced);
+  for (Side& side : session.sides) end_tokens(now, side, TokenFate::kReplaced);
   const TcpPairId id{next_pair++};
   TcpRelayPaired paired{.pair = id,
                         .client = *session.sides[0].joined,
@@ -88,14 +114,20 @@ void TcpRelay::Impl::drop_leg(TcpLegId id) {
   events.push_back(TcpRelayLegDropped{id});
 }
 
-void TcpRelay::Impl::end_token(Instant now, Side& side, TokenFate fate) {
-  if (side.token) tokens.retire(now, *std::exchange(side.token, std::nullopt), fate);
-  drop_attempts(side);
+void TcpRelay::Impl::end_oldest(Instant now, Side& side, TokenFate fate) {
+  const TcpRelayToken token = side.tokens.front().token;
+  side.tokens.erase(side.tokens.begin());
+  tokens.retire(now, token, fate);
+  const std::vector<TcpLegId> attempts = side.attempts;
+  for (const TcpLegId id : attempts) {
+    if (legs.at(id).token != token) continue;
+    ++stats.unconfirmed;
+    drop_leg(id);
+  }
 }
 
-void TcpRelay::Impl::drop_attempts(Side& side) {
-  stats.unconfirmed += side.attempts.size();
-  while (!side.attempts.empty()) drop_leg(side.attempts.back());
+void TcpRelay::Impl::end_tokens(Instant now, Side& side, TokenFate fate) {
+  while (!side.tokens.empty()) end_oldest(now, side, fate);
 }
 
 void TcpRelay::Impl::drop_joined(Side& side) {
@@ -104,7 +136,7 @@ void TcpRelay::Impl::drop_joined(Side& side) {
 
 void TcpRelay::Impl::end_waiting(Instant now, Session& session, TokenFate fate) {
   for (Side& side : session.sides) {
-    end_token(now, side, fate);
+    end_tokens(now, side, fate);
     if (side.joined && fate == TokenFate::kExpired) ++stats.left_alone;
     drop_joined(side);
   }
@@ -178,13 +210,21 @@ bool TcpRelay::end_session(Instant now, const std::string& site, const RelaySess
   return true;
 }
 
+void TcpRelay::Impl::handle_due(Instant now, std::uint64_t number) {
+  Session& session = sessions.at(number);
+  for (Side& side : session.sides) {
+    while (!side.tokens.empty() && side.tokens.front().until <= now) end_oldest(now, side, TokenFate::kExpired);
+  }
+  if (!session.deadline || now < *session.deadline) return arm(number, session);
+  session.deadline.reset();
+  end_waiting(now, session, TokenFate::kExpired);
+  if (!session.pair) forget(number);
+}
+
 void TcpRelay::handle_timeout(Instant now) {
   impl_->accounts.sample(now);
   while (const auto due = impl_->deadlines.take_due(now)) {
-    Impl::Session& session = impl_->sessions.at(*due);
-    session.deadline.reset();
-    impl_->end_waiting(now, session, TokenFate::kExpired);
-    if (!session.pair) impl_->forget(*due);
+    impl_->handle_due(now, *due);
   }
 }
 

@@ -65,18 +65,44 @@ TEST_CASE("tcp relay: what became of a token is told for a minute", "[natt][tcp_
   CHECK(world.relay.stats().unknown_token == 1);
 }
 
-TEST_CASE("tcp relay: new tokens replace those that nobody has used", "[natt][tcp_relay]") {
+TEST_CASE("tcp relay: new tokens stand beside those that nobody has used", "[natt][tcp_relay]") {
   World world;
   const TcpRelayTokens before = world.issue();
-  SECTION("of both ends") {
+  SECTION("each end with whichever it has heard of") {
     const TcpLegId attempt = *world.attempt(kAlice, before.client);
+    world.wait(3s);
     const TcpRelayTokens after = world.issue();
-    CHECK(world.was_dropped(attempt));
+    CHECK_FALSE(world.was_dropped(attempt));
+    const bool newer = GENERATE(false, true);
+    world.join(kGateway, newer ? after.gateway : before.gateway);
+    world.say(attempt, kRelayJoinConfirmation);
+    REQUIRE(world.paired.size() == 1);
+    CHECK(world.paired[0].client == attempt);
+  }
+  SECTION("for one place: the leg that joins uses both up") {
+    const TcpRelayTokens after = world.issue();
+    const TcpLegId late = *world.attempt(kAlice, after.client);
+    const TcpLegId leg = world.join(kAlice, before.client);
+    CHECK(world.was_dropped(late));
+    CHECK_FALSE(world.attempt(kAlice, before.client));
+    CHECK_FALSE(world.attempt(kAlice, after.client));
+    CHECK(world.relay.stats().used_token == 2);
+    CHECK_FALSE(world.was_dropped(leg));
+    world.join(kGateway, after.gateway);
+    CHECK_FALSE(world.attempt(kGateway, before.gateway));
+  }
+  SECTION("two at most: of three the oldest goes") {
+    const TcpLegId first = *world.attempt(kAlice, before.client);
+    const TcpRelayTokens second = world.issue();
+    const TcpLegId stays = *world.attempt(kAlice, second.client);
+    static_cast<void>(world.issue());
+    CHECK(world.was_dropped(first));
+    CHECK_FALSE(world.was_dropped(stays));
     CHECK_FALSE(world.attempt(kAlice, before.client));
     CHECK_FALSE(world.attempt(kGateway, before.gateway));
     CHECK(world.relay.stats().replaced_token == 2);
-    world.join(kAlice, after.client);
-    world.join(kGateway, after.gateway);
+    world.join(kGateway, second.gateway);
+    world.say(stays, kRelayJoinConfirmation);
     CHECK(world.paired.size() == 1);
   }
   SECTION("a leg that waits stays, and lives as long as the new ones") {
@@ -101,6 +127,26 @@ TEST_CASE("tcp relay: new tokens replace those that nobody has used", "[natt][tc
     CHECK(world.paired[0].gateway == newer);
   }
   CHECK(world.server.load().sessions == 1);
+}
+
+TEST_CASE("tcp relay: tokens end one by one, and the connections that showed them", "[natt][tcp_relay]") {
+  World world;
+  const TcpRelayTokens before = world.issue();
+  world.wait(4s);
+  const TcpRelayTokens after = world.issue();
+  const TcpLegId early = *world.attempt(kAlice, before.client);
+  const TcpLegId late = *world.attempt(kAlice, after.client);
+  CHECK(world.relay.next_deadline() == world.now + 6s);
+  world.wait(6s);
+  CHECK(world.dropped == std::vector{early});
+  CHECK_FALSE(world.attempt(kGateway, before.gateway));
+  CHECK(world.relay.stats().expired_token == 1);
+  CHECK(world.relay.next_deadline() == world.now + 4s);
+  world.wait(4s - 1ns);
+  CHECK_FALSE(world.was_dropped(late));
+  world.wait(1ns);
+  CHECK(world.was_dropped(late));
+  CHECK_FALSE(world.relay.next_deadline());
 }
 
 TEST_CASE("tcp relay: a paired session stays until its ends have joined anew", "[natt][tcp_relay]") {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "src/uv/client/relay_ticket.h"
+#include "unit/natt/tcp_relay_world.h"
 
 using namespace natt;
 using namespace natt::tunnel::uv;
@@ -147,4 +149,34 @@ TEST_CASE("relay ticket: a race that is over takes its grant along", "[tunnel][r
   CHECK_FALSE(ticket.next_deadline(kStart));
   ticket.handle_grant(kStart, kWall, grant_at(kWall));
   CHECK_FALSE(ticket.is_valid(kStart));
+}
+
+TEST_CASE("relay ticket: the grant at hand joins though a further one is under way", "[tunnel][relay-ticket]") {
+  test::TcpRelayWorld broker;
+  const auto granted = [&](const TcpRelayTokens& tokens) {
+    RelayGrantMessage message = grant_at(kWall);
+    message.pairing_token = tokens.client;
+    return message;
+  };
+  RelayTicket ticket;
+  ticket.start(broker.now);
+  ticket.note_asked(broker.now);
+  const std::chrono::milliseconds asked_again = GENERATE(3000ms, 8000ms);
+  const TcpRelayTokens first = broker.issue();
+  const bool stalled = asked_again == RelayTicket::kNoAnswer;  // the first answer is as late as the second question
+  if (!stalled) ticket.handle_grant(broker.now, kWall, granted(first));
+  broker.wait(asked_again);
+  REQUIRE(ticket.wants_asking(broker.now));
+  ticket.note_asked(broker.now);
+  const TcpRelayTokens second = broker.issue();
+  if (stalled) ticket.handle_grant(broker.now, kWall + asked_again, granted(first));
+
+  const auto taken = ticket.take(broker.now);
+  REQUIRE(taken);
+  ticket.handle_grant(broker.now, kWall, granted(second));
+  CHECK_FALSE(ticket.is_valid(broker.now));
+
+  broker.join(test::kGateway, second.gateway);
+  broker.join(test::kAlice, taken->pairing_token);
+  CHECK(broker.paired.size() == 1);
 }

@@ -7,7 +7,8 @@ namespace natt::uv {
 namespace {
 
 RefusalReason refusal_of(const Error& error) {
-  return error.code == make_error_code(Errc::kLimit) ? RefusalReason::kQuota : RefusalReason::kInvalid;
+  if (error.code == make_error_code(Errc::kLimit)) return RefusalReason::kQuota;
+  return error.code == make_error_code(Errc::kUnavailable) ? RefusalReason::kRateLimited : RefusalReason::kInvalid;
 }
 
 }  // namespace
@@ -50,17 +51,24 @@ void RelayIssuer::handle_tcp_requested(Instant now, WallTime wall_now, const Rel
     hub_.refuse_relay(now, request.key, request.requester, request.transport, reason);
   };
   if (const auto refusal = refusal_of_tcp(request)) return refuse(*refusal);
-  const auto tokens = tcp_relay_.issue(now, request.client, request.gateway, request.key.session.octets);
-  if (!tokens) return refuse(refusal_of(tokens.error()));
-  for (const Identity* end : {&request.client, &request.gateway}) {
-    RelayGrantMessage message{.session = request.key.session,
-                              .transport = RelayTransport::kTcp,
-                              .relay = relay_of(*end),
-                              .grant = {},
-                              .pairing_token = end == &request.client ? tokens->client : tokens->gateway};
-    message.grant.expires = wall_now + kTcpRelayTokenLifetime;
-    hub_.grant_relay(now, request.key, *end, message);
-  }
+  const RelaySide requester = request.requester == request.client ? RelaySide::kClient : RelaySide::kGateway;
+  const auto answer =
+      tcp_relay_.handle_request(now, request.client, request.gateway, request.key.session.octets, requester);
+  if (!answer) return refuse(refusal_of(answer.error()));
+  grant_tcp(now, wall_now, request.key, request.client, answer->client);
+  grant_tcp(now, wall_now, request.key, request.gateway, answer->gateway);
+}
+
+void RelayIssuer::grant_tcp(Instant now, WallTime wall_now, const SessionKey& key, const Identity& end,
+                            const std::optional<TcpRelayTicket>& ticket) {
+  if (!ticket) return;
+  RelayGrantMessage message{.session = key.session,
+                            .transport = RelayTransport::kTcp,
+                            .relay = relay_of(end),
+                            .grant = {},
+                            .pairing_token = ticket->token};
+  message.grant.expires = wall_now + std::chrono::duration_cast<WallTime::duration>(ticket->left);
+  hub_.grant_relay(now, key, end, message);
 }
 
 void RelayIssuer::handle_requested(Instant now, WallTime wall_now, const RelayRequested& request) {

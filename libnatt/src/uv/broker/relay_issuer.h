@@ -31,6 +31,8 @@ class RelayIssuer {
 
  private:
   void handle_tcp_requested(Instant now, WallTime wall_now, const RelayRequested& request);
+  void grant_tcp(Instant now, WallTime wall_now, const SessionKey& key, const Identity& end,
+                 const std::optional<TcpRelayTicket>& ticket);
   // Why there is no use in tokens; absent when there is.
   [[nodiscard]] std::optional<RefusalReason> refusal_of_tcp(const RelayRequested& request) const;
   [[nodiscard]] SocketAddress relay_of(const Identity& end) const;

@@ -18,6 +18,7 @@ using tunnel::uv::RelayLegs;
 namespace {
 
 const Identity kAlice{"hq", Role::kClient, "alice"};
+const Identity kBob{"hq", Role::kClient, "bob"};
 
 SessionId session(std::uint8_t number) { return {{number}}; }
 
@@ -45,7 +46,8 @@ struct World final : uv::TcpListener::Listener, RelayLegs::Owner {
   UvLoop loop;
   std::unique_ptr<uv::TcpListener> broker;
   std::vector<std::unique_ptr<WatchedConnection>> ends;
-  int joins = 0;
+  int joins = 0;    // under way
+  int started = 0;  // ever
   struct Handed {
     SessionId session;
     Identity client;
@@ -61,10 +63,10 @@ struct World final : uv::TcpListener::Listener, RelayLegs::Owner {
     broker = std::move(*opened);
     legs = std::make_unique<RelayLegs>(loop.get(), options, *this);
   }
-  void join(std::uint8_t number) {
+  void join(std::uint8_t number, const Identity& client = kAlice, std::optional<SocketAddress> relay = {}) {
     const RelayGrantMessage grant{.session = session(number), .transport = RelayTransport::kTcp,
-                                  .relay = broker->local_address(), .grant = {}};
-    legs->join(uv::now(), kAlice, grant,
+                                  .relay = relay ? *relay : broker->local_address(), .grant = {}};
+    legs->join(uv::now(), client, grant,
                [this](uv::RelayJoin::Listener& listener) -> Result<std::unique_ptr<uv::RelayJoin>> {
                  return std::make_unique<HeldJoin>(*this, listener);
                });
@@ -86,6 +88,7 @@ struct World final : uv::TcpListener::Listener, RelayLegs::Owner {
 
 HeldJoin::HeldJoin(World& world, uv::RelayJoin::Listener& listener) : world_(world), listener_(listener) {
   ++world_.joins;
+  ++world_.started;
   auto connection = uv::TcpConnection::connect(world_.loop.get(), {.to = world_.broker->local_address()}, *this);
   REQUIRE(connection);
   connection_ = std::move(*connection);
@@ -128,17 +131,63 @@ TEST_CASE("relay legs: the end of a session ends its leg, joined or not", "[inte
   CHECK(world.loop.run_until([&] { return world.ends[0]->over(); }));
 }
 
-TEST_CASE("relay legs: a newer grant takes the place of a leg that nobody came to", "[integration][gateway]") {
+TEST_CASE("relay legs: a newer grant starts a join anew, and leaves a leg that has joined", "[integration][gateway]") {
+  World world;
+  world.join(1);
+  world.join(1);
+  CHECK(world.joins == 1);
+  CHECK(world.started == 2);
+  world.wait_for_legs(2);
+
+  world.join(1);
+  // Its client knows the former grant only, and comes.
+  CHECK(world.started == 2);
+  CHECK(world.legs->size() == 1);
+  world.ends.back()->say("hello");
+
+  REQUIRE(world.loop.run_until([&] { return !world.handed.empty(); }));
+  CHECK(world.handed[0].first == "hello");
+}
+
+TEST_CASE("relay legs: a newer grant gives a leg that has joined more time", "[integration][gateway]") {
+  World world({.waiting_time = 300ms, .log = {}});
+  world.join(1);
+  world.wait_for_legs(1);
+  CHECK_FALSE(world.loop.run_until([&] { return world.ends[0]->over(); }, 200));
+  world.join(1);
+  CHECK_FALSE(world.loop.run_until([&] { return world.ends[0]->over(); }, 200));
+  CHECK(world.loop.run_until([&] { return world.ends[0]->over(); }));
+}
+
+TEST_CASE("relay legs: a leg at another relay takes the place of one that has joined", "[integration][gateway]") {
   World world;
   world.join(1);
   world.wait_for_legs(1);
 
-  world.join(1);
+  world.join(1, kAlice, *SocketAddress::parse("192.0.2.1:443"));
 
-  CHECK(world.legs->size() == 1);
-  world.wait_for_legs(2);
+  CHECK(world.started == 2);
   CHECK(world.loop.run_until([&] { return world.ends[0]->over(); }));
-  CHECK_FALSE(world.ends[1]->over());
+}
+
+TEST_CASE("relay legs: a client has so many joins, and keeps what it has", "[integration][gateway]") {
+  World world({.joins = {.interval = 1h, .burst = 3}, .log = {}});
+  world.join(1);
+  world.wait_for_legs(1);
+  world.join(2);
+  world.join(2);
+  CHECK(world.started == 3);
+
+  world.join(2);
+  world.join(3);
+
+  CHECK(world.started == 3);
+  CHECK(world.joins == 1);
+  CHECK(world.legs->size() == 2);
+  // Others have their own.
+  world.join(4, kBob);
+  CHECK(world.started == 4);
+  CHECK(world.legs->size() == 3);
 }
 
 TEST_CASE("relay legs: a leg that nobody comes to is closed in time", "[integration][gateway]") {

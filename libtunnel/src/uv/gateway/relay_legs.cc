@@ -9,10 +9,11 @@ using natt::uv::TcpConnection;
 // Joins, then waits for the client.
 class RelayLegs::Leg final : public RelayJoin::Listener, public TcpConnection::Listener {
  public:
-  Leg(RelayLegs& owner, const SessionId& session, Identity client)
-      : owner_(owner), session_(session), client_(std::move(client)) {}
+  Leg(RelayLegs& owner, const SessionId& session, const SocketAddress& relay, Identity client)
+      : owner_(owner), session_(session), relay_(relay), client_(std::move(client)) {}
 
   void set_join(std::unique_ptr<RelayJoin> join) { join_ = std::move(join); }
+  [[nodiscard]] bool has_joined(const SocketAddress& relay) const { return connection_ && relay_ == relay; }
   [[nodiscard]] const Identity& client() const { return client_; }
   [[nodiscard]] std::unique_ptr<TcpConnection> release() { return std::move(connection_); }
 
@@ -32,22 +33,28 @@ class RelayLegs::Leg final : public RelayJoin::Listener, public TcpConnection::L
 
   RelayLegs& owner_;
   const SessionId session_;
+  const SocketAddress relay_;
   const Identity client_;
   std::unique_ptr<RelayJoin> join_;
   std::unique_ptr<TcpConnection> connection_;
 };
 
 RelayLegs::RelayLegs(uv_loop_s& loop, const Options& options, Owner& owner)
-    : options_(options), owner_(owner), timer_(loop, *this) {}
+    : options_(options), owner_(owner), timer_(loop, *this), joins_(options.joins, kMaxClients) {}
 RelayLegs::~RelayLegs() = default;
 
 void RelayLegs::join(Instant now, const Identity& client, const RelayGrantMessage& grant, const Start& start) {
+  if (has_joined(grant)) return wait_for(now, grant.session);
+  if (!joins_.take(now, client)) {
+    return options_.log(LogLevel::kDebug, "natt.relay.refused relay=" + grant.relay.to_string() +
+                                              " reason=\"too many joins of client " + client.uri() + "\"");
+  }
   cancel(grant.session);
   if (legs_.size() >= options_.max_legs) {
     return options_.log(LogLevel::kWarning, "natt.relay.refused relay=" + grant.relay.to_string() +
                                                 " reason=\"too many legs wait for their clients\"");
   }
-  auto leg = std::make_unique<Leg>(*this, grant.session, client);
+  auto leg = std::make_unique<Leg>(*this, grant.session, grant.relay, client);
   auto join = start(*leg);
   if (!join) {
     return options_.log(LogLevel::kWarning, "natt.relay.refused relay=" + grant.relay.to_string() + " reason=\"" +
@@ -55,7 +62,16 @@ void RelayLegs::join(Instant now, const Identity& client, const RelayGrantMessag
   }
   leg->set_join(std::move(*join));
   legs_.insert_or_assign(grant.session, std::move(leg));
-  deadlines_.set(grant.session, now + options_.waiting_time);
+  wait_for(now, grant.session);
+}
+
+bool RelayLegs::has_joined(const RelayGrantMessage& grant) const {
+  const auto leg = legs_.find(grant.session);
+  return leg != legs_.end() && leg->second->has_joined(grant.relay);
+}
+
+void RelayLegs::wait_for(Instant now, const SessionId& session) {
+  deadlines_.set(session, now + options_.waiting_time);
   timer_.arm(deadlines_.next());
 }
 

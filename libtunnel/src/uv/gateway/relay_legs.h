@@ -3,7 +3,8 @@
 
 // The gateway's legs of sessions that brokers relay over TCP, until their client comes: each
 // is joined as soon as it is granted, and handed over with the first octets that arrive on
-// it. One leg a session; a newer grant takes the place of a leg on which nothing has come.
+// it. One leg a session. A newer grant takes the place of a join that is still under way; a leg that has joined stays,
+// since its relay keeps it as long as the newer grant lives, and the client may be on its way to it.
 //
 // Resource type on the loop's thread; everything borrowed outlives it. After the destructor
 // has returned no callback runs.
@@ -14,6 +15,7 @@
 #include <memory>
 
 #include <natt/deadline_index.h>
+#include <natt/device_rate.h>
 #include <natt/identity.h>
 #include <natt/log.h>
 #include <natt/signal_message.h>
@@ -29,7 +31,10 @@ class RelayLegs final : private natt::uv::Timer::Listener {
     // Being joined or waiting for their client; a grant beyond is left unused. A broker's restart brings every client
     // back at once, and a leg that is used waits for two round trips mostly.
     std::size_t max_legs = 1024;
-    // For the client to come, from the grant on: a race gives up by then.
+    // Joins of one client, over all its sessions: each takes 4 to 7 nonces of our SPA key at the broker, which has
+    // 12'288 in 64 s. An honest race joins once or twice. One beyond is not begun, and what is there stays.
+    DeviceRate::Limit joins{.interval = std::chrono::seconds(4), .burst = 16};
+    // For the client to come, from the newest grant on: a race gives up by then.
     Duration waiting_time = std::chrono::seconds(20);
     LogSink log;
   };
@@ -48,6 +53,8 @@ class RelayLegs final : private natt::uv::Timer::Listener {
   RelayLegs(const RelayLegs&) = delete;
   RelayLegs& operator=(const RelayLegs&) = delete;
 
+  static constexpr std::size_t kMaxClients = 4096;  // whose joins are counted at a time
+
   // `client` is the session's.
   void join(Instant now, const Identity& client, const RelayGrantMessage& grant, const Start& start);
   // The session has ended: nothing is handed over for it any more.
@@ -56,6 +63,9 @@ class RelayLegs final : private natt::uv::Timer::Listener {
 
  private:
   class Leg;
+  // Whether there is a leg that makes the grant unnecessary.
+  [[nodiscard]] bool has_joined(const RelayGrantMessage& grant) const;
+  void wait_for(Instant now, const SessionId& session);
   void on_timer(Instant now) override;
   void handle_first(Instant now, const SessionId& session, ByteView first);
   void handle_failed(const SessionId& session, const Error& error);
@@ -65,6 +75,7 @@ class RelayLegs final : private natt::uv::Timer::Listener {
   natt::uv::Timer timer_;
   std::map<SessionId, std::unique_ptr<Leg>> legs_;
   DeadlineIndex<SessionId> deadlines_;
+  DeviceRate joins_;
 };
 
 }  // namespace natt::tunnel::uv

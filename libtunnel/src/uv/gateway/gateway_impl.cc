@@ -98,7 +98,8 @@ Result<void> Gateway::Impl::open_servers() {
 
 Result<void> Gateway::Impl::open_streams() {
   pump_ = std::make_unique<PacketPump>(*driver_);
-  absence_ = std::make_unique<AbsenceProbe>(*server_);
+  absence_ = std::make_unique<AbsenceProbe>(
+      *server_, [this](ConnectionId id) { return tls_ && tls_->connections().moves_backlog(id); });
   streams_ = std::make_unique<GatewayStreams>(loop_, *server_, policy_, options_.log,
                                               static_cast<GatewayStreams::Owner&>(*this));
   return options_.tun.enabled ? streams_->open_ip(options_.tun, random_) : Result<void>{};
@@ -268,7 +269,9 @@ void Gateway::Impl::on_endpoint_event(Instant now, const EndpointEvent& event) {
 // The client may have moved on without a word that reached us: it keeps the tunnel by answering.
 void Gateway::Impl::ask_for_life(Instant now, const std::function<bool(const Tunnel&)>& concerned) {
   for (const auto& [id, tunnel] : tunnels_) {
-    if (concerned(tunnel)) absence_->start(now, id);
+    if (!concerned(tunnel)) continue;
+    const bool relayed_tcp = tunnel.tls && tunnel.tls->session;
+    absence_->start(now, id, relayed_tcp ? AbsenceProbe::kRelayPatience : AbsenceProbe::kPatience);
   }
   timer_.arm(now);
 }

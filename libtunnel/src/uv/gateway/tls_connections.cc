@@ -10,6 +10,8 @@
 
 #include <natt/errc.h>
 
+#include "src/uv/gateway/tcp_progress.h"
+
 namespace natt::tunnel::uv {
 namespace {
 
@@ -66,6 +68,7 @@ class TlsConnections::Link final : public TcpConnection::Listener {
   [[nodiscard]] bool is_ending() const { return state_ == State::kEnding; }
   [[nodiscard]] TcpConnection& connection() { return *connection_; }
   [[nodiscard]] const TlsRoute& route() const { return route_; }
+  [[nodiscard]] bool moves_backlog() { return !route_.session && progress_.note(*connection_); }
 
  private:
   void on_connected(Instant) override {}
@@ -82,6 +85,7 @@ class TlsConnections::Link final : public TcpConnection::Listener {
   ConnectionId id_;
   std::unique_ptr<TcpConnection> connection_;
   TlsRoute route_;
+  TcpProgress progress_;
   State state_ = State::kOpen;
   Instant turn_{};
   std::size_t allowance_ = kBurst;
@@ -178,6 +182,11 @@ std::uint64_t TlsConnections::smoothed_rtt_us(ConnectionId id) const {
   const auto found = links_.find(id);
   const auto rtt = found == links_.end() ? std::nullopt : found->second->connection().smoothed_rtt();
   return rtt ? static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(*rtt).count()) : 0;
+}
+
+bool TlsConnections::moves_backlog(ConnectionId id) {
+  const auto found = links_.find(id);
+  return found != links_.end() && found->second->moves_backlog();
 }
 
 std::optional<TlsRoute> TlsConnections::route(ConnectionId id) const {

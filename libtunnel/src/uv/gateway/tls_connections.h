@@ -59,6 +59,9 @@ class TlsConnections {
   [[nodiscard]] std::optional<TlsRoute> route(ConnectionId id) const;
   // As the kernel has measured it; 0 before.
   [[nodiscard]] std::uint64_t smoothed_rtt_us(ConnectionId id) const;
+  // Since the last call the client's host has acknowledged octets of more that waited. False over a relay, which speaks
+  // for itself only, and for unknown ones.
+  [[nodiscard]] bool moves_backlog(ConnectionId id);
   // Those that are being closed included.
   [[nodiscard]] std::size_t size() const { return links_.size(); }
 

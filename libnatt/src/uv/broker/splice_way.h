@@ -45,8 +45,6 @@ class SpliceWay {
   [[nodiscard]] bool source_ended() const { return source_ended_; }
   // Everything is out, the end included.
   [[nodiscard]] bool ended() const { return ended_; }
-  // For tests: as if the kernel could not splice.
-  void copy_only() { copies_ = true; }
 
  private:
   [[nodiscard]] Step pull_spliced(std::size_t most);
@@ -62,7 +60,7 @@ class SpliceWay {
   std::size_t in_pipe_ = 0;
   ByteBuffer buffer_;
   std::size_t buffer_sent_ = 0;
-  bool copies_ = false;
+  bool copies_ = false;  // the kernel cannot splice these
   bool source_ended_ = false;
   bool ended_ = false;
 };

@@ -182,12 +182,12 @@ inline constexpr std::array kCatalogue = {&kBuildInfo,         &kStartTime,
                                           &kStunRequests,      &kRelaySessions,
                                           &kRelayRate,         &kRelayPackets,
                                           &kRelayBytes,        &kRelayEvents,
-                                          &kTunnelConnections, &kTunnelStreams,
-                                          &kTunnelSessions,    &kTunnelDrops,
-                                          &kTunnelEvents,      &kPunchEvents,
-                                          &kPunchDrops,        &kUdpDatagrams,
-                                          &kUdpBytes,          &kUdpErrors,
-                                          &kMetricsRequests,   &kMetricsLastPage,
-                                         &kRelayJoins};
+                                          &kRelayJoins,        &kTunnelConnections,
+                                          &kTunnelStreams,     &kTunnelSessions,
+                                          &kTunnelDrops,       &kTunnelEvents,
+                                          &kPunchEvents,       &kPunchDrops,
+                                          &kUdpDatagrams,      &kUdpBytes,
+                                          &kUdpErrors,         &kMetricsRequests,
+                                          &kMetricsLastPage};
 
 }  // namespace natt::metrics

@@ -2,6 +2,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <natt/tcp_relay.h>
+
 #include "src/uv/client/relay_ticket.h"
 #include "unit/natt/tcp_relay_world.h"
 
@@ -82,7 +84,7 @@ TEST_CASE("relay ticket: neither a clock far off nor a grant without a time asks
   for (const auto ahead : {-1h, 1h}) {
     RelayTicket ticket = asked();
     ticket.handle_grant(kStart, kWall, grant_at(kWall, 1, ahead));
-    const Instant end = kStart + (ahead < 0h ? RelayTicket::kShortest : RelayTicket::kLifetime);
+    const Instant end = kStart + (ahead < 0h ? RelayTicket::kShortest : kTcpRelayTokenLifetime);
     CHECK(ticket.next_deadline(kStart) == end - RelayTicket::kAhead);
     CHECK(ticket.is_valid(end - 1ms));
     CHECK_FALSE(ticket.is_valid(end));

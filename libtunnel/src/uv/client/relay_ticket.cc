@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <natt/tcp_relay.h>
+
 namespace natt::tunnel::uv {
 
 void RelayTicket::start(Instant now) {
@@ -23,8 +25,9 @@ void RelayTicket::note_asked(Instant now) {
 
 void RelayTicket::handle_grant(Instant now, WallTime wall_now, const RelayGrantMessage& grant) {
   if (asked_ == 0) return;
+  // A broker keeps no token longer (docs/WIRE.md 6.5); an end's clock may see it shorter or longer.
   const Duration stated = grant.grant.expires - wall_now;
-  valid_until_ = now + std::clamp(stated, kShortest, kLifetime);
+  valid_until_ = now + std::clamp<Duration>(stated, kShortest, kTcpRelayTokenLifetime);
   grant_ = grant;
   if (asked_ < kMaxAsked) ask_at_ = valid_until_ - kAhead;
 }

@@ -18,8 +18,6 @@ namespace natt::tunnel::uv {
 
 class RelayTicket {
  public:
-  // The longest that a broker keeps a token (DESIGN section 8); an end's clock may see it shorter or longer.
-  static constexpr Duration kLifetime = std::chrono::seconds(10);
   // A grant is good for at least this, whatever the clocks say.
   static constexpr Duration kShortest = std::chrono::seconds(3);
   // Before the end: a question and its answer over a bad satellite link, and the way of the join.

@@ -196,6 +196,16 @@ ByteBuffer ForeignPeer::last_of(std::uint8_t frame_type) const {
   return last;
 }
 
+std::size_t ForeignPeer::largest_of(std::uint8_t frame_type) const {
+  std::size_t largest = 0;
+  for (std::size_t at = server_ ? kMagic.size() : 0; at + 9 <= received_.size();) {
+    const std::size_t size = load_be<std::uint32_t>(received_.data() + at) >> 8;
+    if (received_[at + 3] == frame_type) largest = std::max(largest, size);
+    at += 9 + size;
+  }
+  return largest;
+}
+
 void ForeignPeer::speak_nghttp2() {
   nghttp2_session_callbacks* callbacks = nullptr;
   nghttp2_session_callbacks_new(&callbacks);

@@ -42,6 +42,8 @@ class ForeignPeer {
   [[nodiscard]] std::size_t count_of(std::uint8_t frame_type) const;
   // The payload of the last one of that type; empty without any.
   [[nodiscard]] ByteBuffer last_of(std::uint8_t frame_type) const;
+  // How many octets the longest one carries.
+  [[nodiscard]] std::size_t largest_of(std::uint8_t frame_type) const;
   [[nodiscard]] TlsStream::State state() const { return tls_->state(); }
 
   // From now on nghttp2 speaks; what it hears is in `heard`.

@@ -62,6 +62,7 @@ TEST_CASE("http2: nghttp2 as a client is served TCP both ways with half-close", 
   peer.heard[stream].fin_wanted = true;
   peer.exchange();
 
+  CHECK(peer.largest_of(0) == 16'343);  // docs/WIRE.md 7.6
   REQUIRE(fixture.requests.size() == 1);
   CHECK(fixture.requests[0].target == target("10.0.0.1:22"));
   CHECK(peer.heard[stream].fields[":status"] == "200");

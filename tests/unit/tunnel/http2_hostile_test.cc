@@ -43,49 +43,70 @@ ByteBuffer setting(std::uint16_t id, std::uint32_t value) {
 struct Offence {
   const char* name;
   ByteBuffer frames;
+  std::uint32_t code = NGHTTP2_PROTOCOL_ERROR;
 };
 
 std::vector<Offence> offences() {
   const ByteBuffer connect = h2_connect(1);
   const ByteBuffer large_fields = h2_fields({{"x", std::string(16'300, 'a')}});
   return {
-      {"a frame larger than 16 KiB", h2_frame(kData, 0, 1, ByteBuffer(16'385))},
+      {"a frame larger than 16 KiB", h2_frame(kData, 0, 1, ByteBuffer(16'385)),
+       NGHTTP2_FRAME_SIZE_ERROR},
       {"DATA on stream 0", h2_frame(kData, 0, 0, {1})},
       {"DATA on an idle stream", h2_frame(kData, 0, 7, {1})},
       {"padding longer than the frame", connect + h2_frame(kData, 8, 1, {9, 1, 2})},
       {"HEADERS on stream 0", h2_connect(0)},
       {"HEADERS on an even stream", h2_connect(2)},
-      {"HPACK index 0", h2_frame(kHeaders, kEndHeaders, 1, {0x80})},
-      {"HPACK index beyond the tables", h2_frame(kHeaders, kEndHeaders, 1, {0xff, 0x80, 0x01})},
-      {"an HPACK string that is longer than the block", h2_frame(kHeaders, kEndHeaders, 1, {0x00, 0x7f, 0x61})},
+      {"HPACK index 0", h2_frame(kHeaders, kEndHeaders, 1, {0x80}),
+       NGHTTP2_COMPRESSION_ERROR},
+      {"HPACK index beyond the tables", h2_frame(kHeaders, kEndHeaders, 1, {0xff, 0x80, 0x01}),
+       NGHTTP2_COMPRESSION_ERROR},
+      {"an HPACK string that is longer than the block", h2_frame(kHeaders, kEndHeaders, 1, {0x00, 0x7f, 0x61}),
+       NGHTTP2_COMPRESSION_ERROR},
       {"CONTINUATION without HEADERS", h2_frame(kContinuation, kEndHeaders, 1, {})},
       {"another frame inside a header block", h2_connect(1, 0) + h2_frame(kPing, 0, 0, ByteBuffer(8))},
       {"SETTINGS on a stream", h2_frame(kSettings, 0, 1, {})},
-      {"SETTINGS of five octets", h2_frame(kSettings, 0, 0, ByteBuffer(5))},
-      {"a SETTINGS acknowledgement with octets", h2_frame(kSettings, 1, 0, ByteBuffer(6))},
-      {"a window beyond 2^31-1 in SETTINGS", h2_frame(kSettings, 0, 0, setting(4, 0x80000000))},
+      {"SETTINGS of five octets", h2_frame(kSettings, 0, 0, ByteBuffer(5)),
+       NGHTTP2_FRAME_SIZE_ERROR},
+      {"a SETTINGS acknowledgement with octets", h2_frame(kSettings, 1, 0, ByteBuffer(6)),
+       NGHTTP2_FRAME_SIZE_ERROR},
+      {"a window beyond 2^31-1 in SETTINGS", h2_frame(kSettings, 0, 0, setting(4, 0x80000000)),
+       NGHTTP2_FLOW_CONTROL_ERROR},
       {"a frame size below 16384 in SETTINGS", h2_frame(kSettings, 0, 0, setting(5, 100))},
-      {"more settings than there are", h2_frame(kSettings, 0, 0, times(40, setting(99, 1)))},
+      {"more settings than there are", h2_frame(kSettings, 0, 0, times(40, setting(99, 1))),
+       NGHTTP2_ENHANCE_YOUR_CALM},
       {"PUSH_PROMISE of a client", connect + h2_frame(kPush, kEndHeaders, 1, number(2))},
-      {"PING of seven octets", h2_frame(kPing, 0, 0, ByteBuffer(7))},
+      {"PING of seven octets", h2_frame(kPing, 0, 0, ByteBuffer(7)),
+       NGHTTP2_FRAME_SIZE_ERROR},
       {"PING on a stream", h2_frame(kPing, 0, 1, ByteBuffer(8))},
       {"RST_STREAM on stream 0", h2_frame(kReset, 0, 0, number(8))},
       {"RST_STREAM on an idle stream", h2_frame(kReset, 0, 1, number(8))},
-      {"RST_STREAM of three octets", connect + h2_frame(kReset, 0, 1, ByteBuffer(3))},
+      {"RST_STREAM of three octets", connect + h2_frame(kReset, 0, 1, ByteBuffer(3)),
+       NGHTTP2_FRAME_SIZE_ERROR},
       {"WINDOW_UPDATE of 0 on the connection", h2_frame(kWindow, 0, 0, number(0))},
-      {"WINDOW_UPDATE beyond 2^31-1", h2_frame(kWindow, 0, 0, number(0x7fffffff))},
-      {"WINDOW_UPDATE of three octets", h2_frame(kWindow, 0, 0, ByteBuffer(3))},
+      {"WINDOW_UPDATE beyond 2^31-1", h2_frame(kWindow, 0, 0, number(0x7fffffff)),
+       NGHTTP2_FLOW_CONTROL_ERROR},
+      {"WINDOW_UPDATE of three octets", h2_frame(kWindow, 0, 0, ByteBuffer(3)),
+       NGHTTP2_FRAME_SIZE_ERROR},
       {"GOAWAY on a stream", h2_frame(kGoAway, 0, 1, ByteBuffer(8))},
       {"a flood of CONTINUATION", h2_connect(1, 0) + times(10, h2_frame(kContinuation, 0, 1, {}))},
       {"a header section of 80 KiB", h2_frame(kHeaders, 0, 1, large_fields) +
-                                         times(4, h2_frame(kContinuation, 0, 1, large_fields))},
-      {"a flood of PING", times(2000, h2_frame(kPing, 0, 0, ByteBuffer(8)))},
-      {"a flood of PING answers", times(2000, h2_frame(kPing, 1, 0, ByteBuffer(8)))},
-      {"a flood of SETTINGS", times(2000, h2_frame(kSettings, 0, 0, {}))},
-      {"a flood of PRIORITY", times(2000, h2_frame(kPriority, 0, 1, ByteBuffer(5)))},
-      {"a flood of WINDOW_UPDATE", connect + times(2000, h2_frame(kWindow, 0, 1, number(1)))},
-      {"a flood of empty DATA", connect + times(2000, h2_frame(kData, 0, 1, {}))},
-      {"a flood of padding", connect + times(2000, h2_frame(kData, 8, 1, {1, 0}))},
+                                         times(4, h2_frame(kContinuation, 0, 1, large_fields)),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of PING", times(2000, h2_frame(kPing, 0, 0, ByteBuffer(8))),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of PING answers", times(2000, h2_frame(kPing, 1, 0, ByteBuffer(8))),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of SETTINGS", times(2000, h2_frame(kSettings, 0, 0, {})),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of PRIORITY", times(2000, h2_frame(kPriority, 0, 1, ByteBuffer(5))),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of WINDOW_UPDATE", connect + times(2000, h2_frame(kWindow, 0, 1, number(1))),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of empty DATA", connect + times(2000, h2_frame(kData, 0, 1, {})),
+       NGHTTP2_ENHANCE_YOUR_CALM},
+      {"a flood of padding", connect + times(2000, h2_frame(kData, 8, 1, {1, 0})),
+       NGHTTP2_ENHANCE_YOUR_CALM},
   };
 }
 
@@ -104,7 +125,7 @@ TEST_CASE("http2: a client that breaks the rules is told why and is over", "[tun
 
   const ByteBuffer goaway = peer.last_of(kGoAway);
   REQUIRE(goaway.size() >= 8);
-  CHECK(load_be<std::uint32_t>(goaway.data() + 4) != 0);  // its code
+  CHECK(load_be<std::uint32_t>(goaway.data() + 4) == offence.code);
   CHECK(peer.state() == TlsStream::State::kClosed);
   REQUIRE(fixture.disconnected.size() == 1);
   CHECK(fixture.disconnected[0].error.code == tunnel::Errc::kProtocol);

@@ -198,9 +198,26 @@ TEST_CASE("tunnel over tls: destroying either end in mid-transfer is quiet", "[t
     fixture.wire->flush();
     return left-- <= 0;
   });
+  const bool server = GENERATE(true, false);
+  CAPTURE(server);
+  if (server) {
+    const Instant now = fixture.wire->now();
+    fixture.wire.reset();
+    fixture.server.reset();
+    client.over_tls().handle_disconnected(now, TcpWire::end_of_stream());
+    client.drain_events();
+    REQUIRE(client.closed);
+    CHECK(client.closed->code == tunnel::Errc::kIo);
+    CHECK_FALSE(client.core->next_deadline());
+    return;
+  }
+  TcpWire::Link& link = fixture.tcp().link(client.over_tls());
   fixture.destroy(client);
+  fixture.tcp().cut(link);
   fixture.wire->run_for(1s);
-  SUCCEED();
+  CHECK(fixture.server->is_idle());
+  CHECK(fixture.disconnected.size() == fixture.connected.size());
+  for (const tunnel::ClientDisconnected& gone : fixture.disconnected) CHECK(gone.error.code == tunnel::Errc::kIo);
 }
 
 TEST_CASE("tunnel over tls: a gateway that drains and closes in one turn still says why", "[tunnel][tls]") {

@@ -37,7 +37,10 @@ void add_tunnel_counters(control::Health& health, const tunnel::ServerStats& sta
 }
 
 void add_tls_counters(control::Health& health, const tunnel::TlsServerStats& stats) {
-  health.add({"tunnelEvents", {{"handshake_failed", stats.handshakes_failed}, {"tcp_over_limit", stats.over_limit}}});
+  health.add({"tunnelEvents",
+              {{"handshake_failed", stats.handshakes_failed},
+               {"tcp_over_limit", stats.over_limit},
+               {"tcp_draining", stats.draining}}});
   add_connections(health, stats.connections);
 }
 

@@ -75,7 +75,7 @@ TEST_CASE("tcp relay: sessions leave no descriptor behind", "[integration][tcp_r
     }, 4000));
   };
   std::ptrdiff_t before = 0;
-  for (int round = 0; round < 12; ++round) {
+  for (int round = 0; round < 6; ++round) {
     join();
     if (round % 3 == 2) join();  // replaces the pair
     site.client_leg().connection->shutdown();

@@ -372,6 +372,8 @@ void GatewayLink::handle_tunnel_event(Instant now, const ClientEvent& event) {
 void GatewayLink::on_tunnel_lost(Instant now, const std::string& reason) {
   site_.options.log(LogLevel::kWarning, "natt.tunnel.lost gateway=" + gateway_.uri() + " reason=\"" + reason + "\"");
   report(now, std::nullopt, true);
+  // First: the end of the session below tells this very link that the session's paths are gone.
+  transition_to(State::kBackoff);
   if (transport_) {
     transport_->close(now, reason);
     transport_->end_use(now);
@@ -380,7 +382,6 @@ void GatewayLink::on_tunnel_lost(Instant now, const std::string& reason) {
   if (ip_ != nullptr) ip_->handle_tunnel_down();
   streams_.handle_tunnel_down(now, reason);
   negotiator_.end(now);
-  transition_to(State::kBackoff);
   // At once when it had lasted: the loss is news then. A gateway that accepts and closes again is not hammered.
   const bool lasted = now - since_ >= kLasted;
   if (lasted) backoff_.reset();

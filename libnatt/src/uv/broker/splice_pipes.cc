@@ -5,7 +5,8 @@
 
 #include <array>
 #include <cerrno>
-#include <system_error>
+#include <cstring>
+#include <string>
 #include <utility>
 
 namespace natt::uv {
@@ -19,7 +20,7 @@ std::optional<SplicePipes::Pipe> SplicePipes::take() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_NONBLOCK | O_CLOEXEC) != 0) {
     if (!std::exchange(told_, true)) {
-      log_(LogLevel::kWarning, "natt.relay.no_pipe reason=\"pipe: " + std::generic_category().message(errno) +
+      log_(LogLevel::kWarning, "natt.relay.no_pipe reason=\"pipe: " + std::string(std::strerror(errno)) +
                                    "; relayed TCP is copied instead of spliced: raise the limit of open files\"");
     }
     return std::nullopt;

@@ -41,29 +41,32 @@ TEST_CASE("site: without a known address the tunnel runs through the relay", "[i
   CHECK(site.gateway->connections().at(0).type == ConnectionType::kRelay);
 }
 
-TEST_CASE("site: eight megabytes come back unchanged, and both half-closes arrive", "[integration][site]") {
+TEST_CASE("site: sixteen megabytes come back unchanged, and both half-closes arrive", "[integration][site]") {
   const bool direct = GENERATE(true, false);
-  CAPTURE(direct);
-  LoopbackSite site({.direct = direct});
+  const auto protocol = GENERATE(tunnel::TunnelProtocol::kQuic, tunnel::TunnelProtocol::kTls);
+  CAPTURE(direct, protocol);
+  LoopbackSite site({.direct = direct, .protocol = protocol});
   site.open_all();
   LocalApplication application(site.loop);
   site.open_echo(application);
-  const std::string sent = text_pattern(8 << 20);
+  const std::string sent = text_pattern(16 << 20);
 
   application.write(as_bytes(sent));
   application.shutdown();
 
-  CHECK(site.loop.run_until([&] { return application.eof; }, 20'000));
+  CHECK(site.loop.run_until([&] { return application.eof; }, 30'000));
   CHECK(application.received == sent);
   CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
   CHECK_FALSE(application.reset);
 }
 
-TEST_CASE("site: a hundred streams at once keep their bytes apart", "[integration][site]") {
-  LoopbackSite site({});
+TEST_CASE("site: two hundred streams at once keep their bytes apart", "[integration][site]") {
+  const auto protocol = GENERATE(tunnel::TunnelProtocol::kQuic, tunnel::TunnelProtocol::kTls);
+  CAPTURE(protocol);
+  LoopbackSite site({.protocol = protocol});
   site.open_all();
   std::vector<std::unique_ptr<LocalApplication>> applications;
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 200; ++i) {
     applications.push_back(std::make_unique<LocalApplication>(site.loop));
     site.open_echo(*applications.back());
     applications.back()->write(as_bytes("stream " + std::to_string(i)));
@@ -72,15 +75,18 @@ TEST_CASE("site: a hundred streams at once keep their bytes apart", "[integratio
 
   CHECK(site.loop.run_until([&] {
     return std::all_of(applications.begin(), applications.end(), [](const auto& each) { return each->eof; });
-  }, 10'000));
+  }, 20'000));
 
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 200; ++i) {
     CHECK(applications[static_cast<std::size_t>(i)]->received == "stream " + std::to_string(i));
   }
+  CHECK(site.gateway->connections().size() == 1);
 }
 
 TEST_CASE("site: a target that no rule allows is refused with 403 and the connection reset", "[integration][site]") {
-  LoopbackSite site({});
+  const auto protocol = GENERATE(tunnel::TunnelProtocol::kQuic, tunnel::TunnelProtocol::kTls);
+  CAPTURE(protocol);
+  LoopbackSite site({.protocol = protocol});
   site.open_all();
   LocalApplication application(site.loop);
   const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
@@ -181,8 +187,10 @@ TEST_CASE("site: a roster that the broker cannot write is in force, and written 
   CHECK(writes == before);
 }
 
-TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {
-  LoopbackSite site({});
+TEST_CASE("site: a direct tunnel outlives its broker and loses nothing", "[integration][site]") {
+  const auto protocol = GENERATE(tunnel::TunnelProtocol::kQuic, tunnel::TunnelProtocol::kTls);
+  CAPTURE(protocol);
+  LoopbackSite site({.protocol = protocol});
   site.open_all();
   LocalApplication application(site.loop);
   site.open_echo(application);
@@ -197,7 +205,10 @@ TEST_CASE("site: a direct tunnel outlives its broker", "[integration][site]") {
   CHECK(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].clients_online == 1; }, 10'000));
   // The new broker learns from the client what it never saw.
   CHECK(site.loop.run_until([&] { return site.broker->sessions().size() == 1; }));
+  application.write(as_bytes(" all"));
+  CHECK(site.loop.run_until([&] { return application.received == "before after all"; }));
   CHECK(site.connection_type() == ConnectionType::kDirect);
+  CHECK_FALSE(application.reset);
 }
 
 TEST_CASE("site: a restarted gateway is raced for again", "[integration][site]") {
@@ -249,20 +260,23 @@ TEST_CASE("site: a client whose gateway cannot be reached says why", "[integrati
 
 TEST_CASE("site: datagrams of a UDP flow reach their target and come back", "[integration][site]") {
   const bool direct = GENERATE(true, false);
-  CAPTURE(direct);
-  LoopbackSite site({.direct = direct});
+  const auto protocol = GENERATE(tunnel::TunnelProtocol::kQuic, tunnel::TunnelProtocol::kTls);
+  CAPTURE(direct, protocol);
+  LoopbackSite site({.direct = direct, .protocol = protocol});
   site.open_all();
+  // Over TLS as large as an Ethernet frame takes.
+  const std::size_t size = protocol == tunnel::TunnelProtocol::kTls ? 1472 : 1200;
   UdpEcho echo(site.loop.get());
   const auto id = site.client->open_udp(uv::now(), "gw1", tunnel::Authority::of(echo.address()));
   CHECK_FALSE(site.client->send_datagram(uv::now(), id, as_bytes("too early")));
   REQUIRE(site.loop.run_until([&] { return !site.opened.empty(); }, 8000));
 
   CHECK(site.client->send_datagram(uv::now(), id, as_bytes("one")));
-  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(text_pattern(1200))));
+  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(text_pattern(size))));
 
   CHECK(site.loop.run_until([&] { return site.datagrams[id].size() == 2; }));
   CHECK(site.datagrams[id].at(0) == "one");
-  CHECK(site.datagrams[id].at(1) == text_pattern(1200));
+  CHECK(site.datagrams[id].at(1) == text_pattern(size));
   site.client->cancel(uv::now(), id);
   CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
 }

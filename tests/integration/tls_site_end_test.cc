@@ -9,27 +9,6 @@ using namespace natt;
 using namespace natt::test;
 using namespace std::chrono_literals;
 
-TEST_CASE("tls site: a direct tunnel outlives its broker and loses nothing", "[integration][tls-site]") {
-  LoopbackSite site(tls_site());
-  site.open_all();
-  LocalApplication application(site.loop);
-  site.open_echo(application);
-  application.write(as_bytes("before"));
-  REQUIRE(site.loop.run_until([&] { return application.received == "before"; }, 5000));
-
-  site.broker.reset();
-  application.write(as_bytes(" after"));
-
-  CHECK(site.loop.run_until([&] { return application.received == "before after"; }));
-  site.open_broker();
-  // The new broker learns from the client what it never saw.
-  CHECK(site.loop.run_until([&] { return site.broker->sessions().size() == 1; }, 10'000));
-  application.write(as_bytes(" all"));
-  CHECK(site.loop.run_until([&] { return application.received == "before after all"; }));
-  CHECK(site.connection_type() == ConnectionType::kDirect);
-  CHECK_FALSE(application.reset);
-}
-
 TEST_CASE("tls site: a relayed tunnel ends with its broker at once and is raced for again", "[integration][tls-site]") {
   LoopbackSite site(tls_site(false));
   site.open_all();

@@ -54,45 +54,6 @@ TEST_CASE("tls site: without a known address the tunnel is TLS through the relay
   }));
 }
 
-TEST_CASE("tls site: sixteen megabytes come back unchanged, and both half-closes arrive", "[integration][tls-site]") {
-  const bool direct = GENERATE(true, false);
-  CAPTURE(direct);
-  LoopbackSite site(tls_site(direct));
-  site.open_all();
-  LocalApplication application(site.loop);
-  site.open_echo(application);
-  const std::string sent = text_pattern(16 << 20);
-
-  application.write(as_bytes(sent));
-  application.shutdown();
-
-  CHECK(site.loop.run_until([&] { return application.eof; }, 30'000));
-  CHECK(application.received == sent);
-  CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
-  CHECK_FALSE(application.reset);
-}
-
-TEST_CASE("tls site: two hundred streams at once keep their bytes apart", "[integration][tls-site]") {
-  LoopbackSite site(tls_site());
-  site.open_all();
-  std::vector<std::unique_ptr<LocalApplication>> applications;
-  for (int i = 0; i < 200; ++i) {
-    applications.push_back(std::make_unique<LocalApplication>(site.loop));
-    site.open_echo(*applications.back());
-    applications.back()->write(as_bytes("stream " + std::to_string(i)));
-    applications.back()->shutdown();
-  }
-
-  CHECK(site.loop.run_until([&] {
-    return std::all_of(applications.begin(), applications.end(), [](const auto& each) { return each->eof; });
-  }, 20'000));
-
-  for (int i = 0; i < 200; ++i) {
-    CHECK(applications[static_cast<std::size_t>(i)]->received == "stream " + std::to_string(i));
-  }
-  CHECK(site.gateway->connections().size() == 1);
-}
-
 TEST_CASE("tls site: one stream that nobody reads does not hold up another", "[integration][tls-site]") {
   LoopbackSite site(tls_site());
   site.open_all();
@@ -105,36 +66,3 @@ TEST_CASE("tls site: one stream that nobody reads does not hold up another", "[i
   check_echo(site, "still here");
 }
 
-TEST_CASE("tls site: a target that no rule allows is refused with 403 and the connection reset",
-          "[integration][tls-site]") {
-  LoopbackSite site(tls_site());
-  site.open_all();
-  LocalApplication application(site.loop);
-  const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
-  const auto id = site.client->open_stream(uv::now(), "gw1", target);
-  site.client->attach(uv::now(), id, application.take_other_end());
-
-  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
-  CHECK(site.failed[id].status == 403);
-  CHECK(site.failed[id].reason == "no rule");
-  CHECK(site.loop.run_until([&] { return application.reset; }));
-}
-
-TEST_CASE("tls site: datagrams of a UDP flow reach their target and come back", "[integration][tls-site]") {
-  const bool direct = GENERATE(true, false);
-  CAPTURE(direct);
-  LoopbackSite site(tls_site(direct));
-  site.open_all();
-  UdpEcho echo(site.loop.get());
-  const auto id = site.client->open_udp(uv::now(), "gw1", tunnel::Authority::of(echo.address()));
-  REQUIRE(site.loop.run_until([&] { return !site.opened.empty(); }, 8000));
-
-  CHECK(site.client->send_datagram(uv::now(), id, as_bytes("one")));
-  CHECK(site.client->send_datagram(uv::now(), id, as_bytes(text_pattern(1472))));
-
-  CHECK(site.loop.run_until([&] { return site.datagrams[id].size() == 2; }));
-  CHECK(site.datagrams[id].at(0) == "one");
-  CHECK(site.datagrams[id].at(1) == text_pattern(1472));
-  site.client->cancel(uv::now(), id);
-  CHECK(site.loop.run_until([&] { return site.gateway->stream_count() == 0; }));
-}

@@ -154,7 +154,7 @@ class TcpRelay {
   // A connection whose relay join was verified as `identity`'s. False: close it, nothing is kept of it.
   [[nodiscard]] bool handle_join(Instant now, TcpLegId leg, const Identity& identity, const SocketAddress& remote,
                                  const TcpRelayToken& token);
-  // What came behind the join, until the leg is paired or dropped. False: do not read more for now. At most
+  // What came behind the join, until the leg is paired or dropped. False: do not read more until it is. At most
   // kMaxEarlyBytes and a confirmation are kept; what is beyond drops the leg.
   [[nodiscard]] bool handle_bytes(Instant now, TcpLegId leg, ByteView bytes);
   // How many octets of a leg handle_bytes() still takes; 0 for one that is not known.

@@ -38,7 +38,7 @@ std::optional<RefusalReason> RelayIssuer::refusal_of_tcp(const RelayRequested& r
   if (site == nullptr) return RefusalReason::kInvalid;
   const Roster& roster = *site->roster().roster();
   if (roster.find(request.client) == nullptr || roster.find(request.gateway) == nullptr) return RefusalReason::kInvalid;
-  // Tokens are for now: an end without a channel would not hear of its own in time.
+  // Tokens live ten seconds: an end without a channel would not hear of its own in time.
   if (!online_.find(request.gateway)) return RefusalReason::kGatewayOffline;
   if (!online_.find(request.client)) return RefusalReason::kInvalid;
   const bool both = online_.has_feature(request.client, kFeatureRelayTcp) &&

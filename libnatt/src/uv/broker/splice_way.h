@@ -38,7 +38,7 @@ class SpliceWay {
   [[nodiscard]] Step pull(std::size_t most);
   // Writes what is held; the end of the stream as well, once everything is out.
   [[nodiscard]] Step push();
-  // Nothing moves for now and nothing is held: the pipe goes to who needs it.
+  // Nothing moves and nothing is held: the pipe goes to who needs it.
   void rest();
 
   [[nodiscard]] bool holds() const { return in_pipe_ > 0 || !buffer_.empty(); }

@@ -25,6 +25,7 @@ class GrowingGate final : public test::IdleGate {
     if (taken) return nullptr;
     taken = true;
     return [this] {
+      while (!may_end) std::this_thread::yield();
       worker = std::this_thread::get_id();
       made = true;
     };
@@ -34,6 +35,7 @@ class GrowingGate final : public test::IdleGate {
   int flushes = 0;
   int pieces = 0;
   bool taken = false;
+  std::atomic<bool> may_end = true;
   std::atomic<bool> made = false;
   std::thread::id worker;
 };
@@ -46,12 +48,15 @@ TEST_CASE("gate work: what takes long runs in another thread, and then the gate 
           "[uv][gate_work]") {
   test::UvLoop loop;
   GrowingGate gate;
+  gate.may_end = false;  // or a quick thread would have made it before the second flush
   int woken = 0;
   uv::GateWork work(loop.get(), &gate, [&] { ++woken; });
 
   work.flush();
   CHECK(woken == 0);
   work.flush();  // asks for it once
+  CHECK(gate.pieces == 0);
+  gate.may_end = true;
   REQUIRE(loop.run_until([&] { return woken == 1; }));
   CHECK(gate.worker != std::this_thread::get_id());
   CHECK(work.next_deadline(kNow) == kNow);

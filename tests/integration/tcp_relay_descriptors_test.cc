@@ -119,6 +119,8 @@ TEST_CASE("tcp relay: without a descriptor left a pair is refused and the next o
     client->connection->write(kRelayJoinConfirmation);
     CHECK(site.loop.run_until([&] { return client->over() && site.gateway_leg().over(); }, 2000));
   }
+  CHECK(client->reset);
+  CHECK(site.gateway_leg().reset);
   CHECK(site.broker->relay_load().sessions == 0);
   CHECK(said(lines, "natt.relay.no_descriptor"));
 

@@ -358,7 +358,11 @@ int TcpConnection::release_descriptor() {
   // libuv forgets the descriptor first, as long as the number is still ours.
   uv_poll_stop(&block_->handle);
   const int fd = ::fcntl(block_->fd.get(), F_DUPFD_CLOEXEC, 0);
-  close_block();
+  if (fd < 0) {
+    abort();
+  } else {
+    close_block();
+  }
   return fd;
 }
 

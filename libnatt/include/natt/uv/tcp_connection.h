@@ -93,7 +93,7 @@ class TcpConnection {
   // -1 after abort. Owned by this object.
   [[nodiscard]] int descriptor() const;
   // Gives the descriptor away (for splicing in the kernel): no callback follows, and this object is an empty shell.
-  // Only with an empty write queue.
+  // Only with an empty write queue, else -1. Also -1 when the process has no descriptor left: as after abort().
   [[nodiscard]] int release_descriptor();
 
  private:

@@ -105,6 +105,10 @@ void TcpRelayDriver::splice(Instant now, TcpRelayPaired paired) {
   if (client.valid() && gateway.valid()) {
     auto made = TcpSplice::make(loop_, std::move(paired), std::move(client), std::move(gateway), relay_, pipes_, *this);
     if (made) return (splices_[pair] = std::move(*made))->start(now);
+  } else {
+    // A FIN would tell the end that was taken that its peer had said everything.
+    TcpSplice::reset_on_close(client);
+    TcpSplice::reset_on_close(gateway);
   }
   log_(LogLevel::kError, "natt.relay.no_descriptor reason=\"two joined connections were dropped: raise the limit of "
                          "open files\"");

@@ -103,11 +103,13 @@ void TcpSplice::close_legs() {
   }
 }
 
-void TcpSplice::reset() {
+void TcpSplice::reset_on_close(const Descriptor& socket) {
   const linger at_once{1, 0};
-  for (const Leg& leg : legs_) {
-    if (leg.socket.valid()) ::setsockopt(leg.socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-  }
+  if (socket.valid()) ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+void TcpSplice::reset() {
+  for (const Leg& leg : legs_) reset_on_close(leg.socket);
   close_legs();
 }
 

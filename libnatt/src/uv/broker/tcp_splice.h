@@ -51,6 +51,8 @@ class TcpSplice {
   ~TcpSplice();
   TcpSplice(const TcpSplice&) = delete;
   TcpSplice& operator=(const TcpSplice&) = delete;
+  // So that closing it sends RST. Not valid: nothing.
+  static void reset_on_close(const Descriptor& socket);
 
   // Moves what has come already. May call the listener.
   void start(Instant now);

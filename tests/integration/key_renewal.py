@@ -15,21 +15,10 @@ import threading
 import time
 import unittest
 
+from free_port import free_ports
+
 PROGRAMS = {pathlib.Path(path).name: path for path in sys.argv[1:5]}
 del sys.argv[1:5]
-
-
-def free_ports(count):
-    sockets = [(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()) for _ in range(count)]
-    ports = []
-    for udp, tcp in sockets:
-        tcp.bind(("127.0.0.1", 0))
-        ports.append(tcp.getsockname()[1])
-        udp.bind(("127.0.0.1", ports[-1]))
-    for pair in sockets:
-        for each in pair:
-            each.close()
-    return ports
 
 
 def until(condition, seconds, what):

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "integration/loopback_site.h"
 
+#include "integration/free_port.h"
+
 namespace natt::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
 
@@ -125,8 +129,8 @@ void LoopbackSite::open_client() {
                                         .psk = devices_.psk(),
                                         .roster = make_roster(),
                                         .protocol = options_.protocol,
-                                        .natt_after = options_.natt_after,
-                                        .relay_after = options_.relay_after,
+                                        .natt_after = options_.natt_after.value_or(options_.direct ? 5s : 300ms),
+                                        .relay_after = options_.relay_after.value_or(options_.direct ? 5s : 200ms),
                                         .race_timeout = options_.race_timeout};
   if (options_.direct) options.gateway_addresses["gw1"] = {known_address_.value_or(gateway_address())};
   auto made = tunnel::uv::SiteClient::open(loop.get(), std::move(options), random, *this);
@@ -179,7 +183,7 @@ tunnel::uv::StreamRequestId LoopbackSite::open_echo(LocalApplication& applicatio
 
 bool LoopbackSite::connect() {
   client->keep_up(uv::now(), "gw1");
-  return loop.run_until([this] { return connection_type().has_value(); }, 5000);
+  return loop.run_until([this] { return connection_type().has_value(); });
 }
 
 void LoopbackSite::revoke(Role role, const std::string& name) {

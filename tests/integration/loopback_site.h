@@ -103,8 +103,9 @@ class LoopbackSite final : private tunnel::uv::Gateway::Listener, private tunnel
   struct Options {
     // Whether the client knows where the gateway is.
     bool direct = true;
-    Duration natt_after = std::chrono::milliseconds(300);
-    Duration relay_after = std::chrono::milliseconds(200);
+    // Of the race. Absent: soon, or after what is long enough for a loaded machine when the gateway's address is known.
+    std::optional<Duration> natt_after;
+    std::optional<Duration> relay_after;
     Duration race_timeout = std::chrono::seconds(20);
     // A second SPA pair, before the one of all devices.
     bool gateway_has_older_key = false;

@@ -16,7 +16,8 @@ import unittest
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from key_renewal import PROGRAMS, Program, free_ports, until
+from free_port import free_ports
+from key_renewal import PROGRAMS, Program, until
 
 # Tables of health's `counters` and `gauges`: their metric, and its label.
 TABLES = {

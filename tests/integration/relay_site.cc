@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "integration/relay_site.h"
 
+#include "integration/free_port.h"
+
 namespace natt::test {
 namespace {
 
@@ -82,7 +84,7 @@ RelaySite::RelaySite(uv::BrokerOptions options, std::uint64_t gateway_features) 
   gateway = open(gateway_identity, gateway_features);
   alice = open(alice_identity, kFeatureRelayUdp | kFeatureRelayTcp);
   mallory = open(mallory_identity, kFeatureRelayUdp | kFeatureRelayTcp);
-  REQUIRE(loop.run_until([&] { return gateway->connected() && alice->connected() && mallory->connected(); }, 5000));
+  REQUIRE(loop.run_until([&] { return gateway->connected() && alice->connected() && mallory->connected(); }));
 }
 
 RelaySite::~RelaySite() {
@@ -106,7 +108,7 @@ SessionId RelaySite::open_session() {
                                  alice->credentials);
   REQUIRE(sealed);
   alice->send(OfferMessage{.session = session, .gateway = gateway_identity, .sealed_offer = sealed->bytes});
-  REQUIRE(loop.run_until([&] { return !alice->accepted.empty() && alice->accepted.back() == session; }, 3000));
+  REQUIRE(loop.run_until([&] { return !alice->accepted.empty() && alice->accepted.back() == session; }));
   return session;
 }
 
@@ -144,7 +146,7 @@ ByteBuffer RelaySite::make_flight(const Identity& identity, const std::array<std
 
 std::unique_ptr<WatchedConnection> RelaySite::connect_raw(ByteView bytes) {
   auto leg = std::make_unique<WatchedConnection>(loop, broker_address, bytes);
-  REQUIRE(loop.run_until([&] { return leg->connected; }, 2000));
+  REQUIRE(loop.run_until([&] { return leg->connected; }));
   return leg;
 }
 

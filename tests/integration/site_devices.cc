@@ -1,37 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "integration/site_devices.h"
 
-#include <natt/uv/tcp_listener.h>
-#include <natt/uv/udp_socket.h>
-
 namespace natt::test {
-namespace {
-
-const IpAddress kLoopback = IpAddress::v4({127, 0, 0, 1});
-
-struct Nobody final : uv::UdpSocket::Listener, uv::TcpListener::Listener {
-  void on_train(Instant, const uv::ReceivedTrain&) override {}
-  void on_receive_done(Instant) override {}
-  void on_writable(Instant) override {}
-  void on_connection(Instant, std::unique_ptr<uv::TcpConnection>) override {}
-};
-
-}  // namespace
-
-std::uint16_t free_port(UvLoop& loop, Random& random) {
-  Nobody nobody;
-  for (int tries = 0; tries < 100; ++tries) {
-    const auto port = static_cast<std::uint16_t>(15'000 + random.uniform(15'000));
-    const auto udp = uv::UdpSocket::open(loop.get(), {.bind = {kLoopback, port}}, nobody);
-    const auto tcp = uv::TcpListener::open(loop.get(), {.bind = {kLoopback, port}}, nobody);
-    if (udp && tcp) return port;
-  }
-  FAIL("no free port");
-  return 0;
-}
-
-SocketAddress nobodys_address(UvLoop& loop, Random& random) { return {kLoopback, free_port(loop, random)}; }
-
 SiteDevices::SiteDevices(Random& random) : random_(random), psk_(random.bytes<32>()) {
   auto authority = Authority::create("hq", uv::wall_now(), random);
   REQUIRE(authority);

@@ -16,12 +16,6 @@
 
 namespace natt::test {
 
-// A UDP and TCP port of loopback that is free right now, below the range from which the kernel takes ports for others
-// meanwhile.
-[[nodiscard]] std::uint16_t free_port(UvLoop& loop, Random& random);
-// A loopback address where nobody listens.
-[[nodiscard]] SocketAddress nobodys_address(UvLoop& loop, Random& random);
-
 class SiteDevices {
  public:
   explicit SiteDevices(Random& random);

@@ -22,7 +22,7 @@ TEST_CASE("site: a stream travels through a direct tunnel and back", "[integrati
 
   application.write(as_bytes("hello"));
 
-  CHECK(site.loop.run_until([&] { return application.received == "hello"; }, 5000));
+  CHECK(site.loop.run_until([&] { return application.received == "hello"; }));
   CHECK(site.connection_type() == ConnectionType::kDirect);
   CHECK(site.gateway->connections().size() == 1);
 }
@@ -93,7 +93,7 @@ TEST_CASE("site: a target that no rule allows is refused with 403 and the connec
   const auto id = site.client->open_stream(uv::now(), "gw1", target);
   site.client->attach(uv::now(), id, application.take_other_end());
 
-  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }));
   CHECK(site.failed[id].status == 403);
   CHECK(site.failed[id].reason == "no rule");
   CHECK(site.loop.run_until([&] { return application.reset; }));
@@ -106,7 +106,7 @@ TEST_CASE("site: a gateway that does not know the client refuses its offer", "[i
   LocalApplication application(site.loop);
   const auto id = site.open_echo(application);
 
-  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }));
   CHECK(site.failed[id].reason.find("not-entitled") != std::string::npos);
   CHECK(site.gateway->session_count() == 0);
 }
@@ -195,7 +195,7 @@ TEST_CASE("site: a direct tunnel outlives its broker and loses nothing", "[integ
   LocalApplication application(site.loop);
   site.open_echo(application);
   application.write(as_bytes("before"));
-  REQUIRE(site.loop.run_until([&] { return application.received == "before"; }, 5000));
+  REQUIRE(site.loop.run_until([&] { return application.received == "before"; }));
 
   site.broker.reset();
   application.write(as_bytes(" after"));
@@ -224,7 +224,7 @@ TEST_CASE("site: a restarted gateway is raced for again", "[integration][site]")
   CHECK(site.loop.run_until([&] { return site.gateway->connections().size() == 1; }, 20'000));
   site.open_echo(application);
   application.write(as_bytes("again"));
-  CHECK(site.loop.run_until([&] { return application.received == "again"; }, 5000));
+  CHECK(site.loop.run_until([&] { return application.received == "again"; }));
 }
 
 TEST_CASE("site: destroying any part in the middle of a transfer is boring", "[integration][site]") {
@@ -253,7 +253,7 @@ TEST_CASE("site: a client whose gateway cannot be reached says why", "[integrati
   LocalApplication application(site.loop);
   const auto id = site.open_echo(application);
 
-  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }));
   CHECK(site.failed[id].status == 0);
   CHECK(site.failed[id].reason.find("gateway-offline") != std::string::npos);
 }
@@ -287,6 +287,6 @@ TEST_CASE("site: a UDP flow that no rule allows is refused", "[integration][site
   const auto target = tunnel::Authority::of({IpAddress::v4({127, 0, 0, 1}), site.policy.forbidden_port});
   const auto id = site.client->open_udp(uv::now(), "gw1", target);
 
-  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  CHECK(site.loop.run_until([&] { return site.failed.contains(id); }));
   CHECK(site.failed[id].status == 403);
 }

@@ -15,13 +15,9 @@ import tempfile
 import time
 import unittest
 
+from free_port import free_port
+
 QUERY, PACKETS = sys.argv[1:3]
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def query(target):

@@ -30,7 +30,7 @@ struct Backlog {
   void read(std::size_t octets) {
     const std::size_t before = pair.far.bytes.size();
     pair.far.connection->resume_reading();
-    REQUIRE(loop.run_until([&] { return pair.far.bytes.size() >= before + octets; }, 5000));
+    REQUIRE(loop.run_until([&] { return pair.far.bytes.size() >= before + octets; }));
     pair.far.connection->pause_reading();
     settle();
   }

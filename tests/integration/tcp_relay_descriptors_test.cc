@@ -78,12 +78,12 @@ TEST_CASE("tcp relay: sessions leave no descriptor behind", "[integration][tcp_r
     REQUIRE(site.loop.run_until([&] {
       return site.alice->legs.size() == legs && site.gateway->legs.size() == legs &&
              site.broker->tcp_relay_stats().pairs_opened > pairs;
-    }, 4000));
+    }));
     site.client_leg().connection->write(some);
     site.gateway_leg().connection->write(some);
     REQUIRE(site.loop.run_until([&] {
       return site.gateway_leg().received.size() == some.size() && site.client_leg().received.size() == some.size();
-    }, 4000));
+    }));
   };
   std::ptrdiff_t before = 0;
   for (int round = 0; round < 6; ++round) {
@@ -91,7 +91,7 @@ TEST_CASE("tcp relay: sessions leave no descriptor behind", "[integration][tcp_r
     if (round % 3 == 2) join();  // replaces the pair
     site.client_leg().connection->shutdown();
     round % 3 == 0 ? site.client_leg().connection->abort() : site.gateway_leg().connection->shutdown();
-    REQUIRE(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }, 4000));
+    REQUIRE(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }));
     for (auto* device : {&site.alice, &site.gateway}) {
       (*device)->joins.clear();
       for (const auto& leg : (*device)->legs) leg->connection.reset();
@@ -110,14 +110,14 @@ TEST_CASE("tcp relay: without a descriptor left a pair is refused and the next o
   const SessionId session = site.open_session();
   site.request_relay(session);
   site.gateway->join();
-  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }, 4000));
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }));
   const auto client =
       site.connect_raw(site.make_flight(site.alice_identity, site.alice->grants.back().pairing_token));
   site.settle();
   {
     const NoFreeDescriptor none;
     client->connection->write(kRelayJoinConfirmation);
-    CHECK(site.loop.run_until([&] { return client->over() && site.gateway_leg().over(); }, 2000));
+    CHECK(site.loop.run_until([&] { return client->over() && site.gateway_leg().over(); }));
   }
   CHECK(client->reset);
   CHECK(site.gateway_leg().reset);
@@ -127,7 +127,7 @@ TEST_CASE("tcp relay: without a descriptor left a pair is refused and the next o
   site.request_relay(session);
   site.alice->join();
   site.gateway->join();
-  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 1; }, 4000));
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 1; }));
 }
 
 TEST_CASE("tcp relay: without a descriptor for a pipe octets are copied", "[integration][tcp_relay]") {
@@ -145,7 +145,7 @@ TEST_CASE("tcp relay: without a descriptor for a pipe octets are copied", "[inte
 
   site.gateway_leg().connection->write(down);
 
-  CHECK(site.loop.run_until([&] { return site.client_leg().received.size() == down.size(); }, 5000));
+  CHECK(site.loop.run_until([&] { return site.client_leg().received.size() == down.size(); }));
   CHECK(site.client_leg().received == down);
   CHECK(said(lines, "natt.relay.no_pipe"));
   site.gateway_leg().connection->resume_reading();

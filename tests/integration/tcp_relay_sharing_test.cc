@@ -33,7 +33,7 @@ TEST_CASE("tcp relay: a rate quota slows a session down and loses nothing", "[in
 TEST_CASE("tcp relay: a fast session leaves the others their turn", "[integration][tcp_relay]") {
   RelaySite site(in_mode(SpaMode::kTcp));
   site.join_both();
-  static_cast<void>(site.loop.run_until([] { return false; }, 1000));  // one offer a second
+  static_cast<void>(site.loop.run_until([] { return false; }, 1050));  // one offer a second
   site.join_both();
   WatchedConnection& fast = *site.alice->legs[0];
   WatchedConnection& fast_end = *site.gateway->legs[0];
@@ -46,7 +46,7 @@ TEST_CASE("tcp relay: a fast session leaves the others their turn", "[integratio
   for (std::size_t i = 1; i <= 20; ++i) {
     const Instant asked = uv::now();
     slow.connection->write(as_bytes("x"));
-    REQUIRE(site.loop.run_until([&] { return slow_end.received.size() == i; }, 3000));
+    REQUIRE(site.loop.run_until([&] { return slow_end.received.size() == i; }));
     worst = std::max(worst, uv::now() - asked);
   }
 
@@ -62,7 +62,7 @@ TEST_CASE("tcp relay: sessions under one quota share it", "[integration][tcp_rel
   RelaySite site(std::move(options));
   constexpr std::size_t kSessions = 3;
   for (std::size_t i = 0; i < kSessions; ++i) {
-    if (i > 0) static_cast<void>(site.loop.run_until([] { return false; }, 1000));  // one offer a second
+    if (i > 0) static_cast<void>(site.loop.run_until([] { return false; }, 1050));  // one offer a second
     site.join_both();
   }
   const ByteBuffer much = pattern(std::size_t{8} << 20, 12);

@@ -45,7 +45,7 @@ TEST_CASE("tcp relay: what an end says before the other one joins comes first", 
   RelaySite site;
   site.request_relay(site.open_session());
   site.alice->join();
-  REQUIRE(site.loop.run_until([&] { return !site.alice->legs.empty(); }, 3000));
+  REQUIRE(site.loop.run_until([&] { return !site.alice->legs.empty(); }));
   // More than the broker reads of a leg that is not paired.
   const ByteBuffer early = pattern(200'000, 3);
   site.client_leg().connection->write(early);
@@ -56,7 +56,7 @@ TEST_CASE("tcp relay: what an end says before the other one joins comes first", 
 
   CHECK(site.loop.run_until([&] {
     return !site.gateway->legs.empty() && site.gateway_leg().received.size() >= early.size();
-  }, 5000));
+  }));
   CHECK(site.gateway_leg().received == early);
 }
 
@@ -71,17 +71,17 @@ TEST_CASE("tcp relay: half-close travels each way and the other way goes on", "[
 
   first.connection->write(last);
   first.connection->shutdown();
-  REQUIRE(site.loop.run_until([&] { return second.eof; }, 5000));
+  REQUIRE(site.loop.run_until([&] { return second.eof; }));
   CHECK(second.received == last);
   CHECK(site.broker->relay_load().sessions == 1);
 
   second.connection->write(last);
-  REQUIRE(site.loop.run_until([&] { return first.received.size() == last.size(); }, 5000));
+  REQUIRE(site.loop.run_until([&] { return first.received.size() == last.size(); }));
   CHECK(first.received == last);
   CHECK_FALSE(first.over());
 
   second.connection->shutdown();
-  CHECK(site.loop.run_until([&] { return first.eof && site.broker->relay_load().sessions == 0; }, 3000));
+  CHECK(site.loop.run_until([&] { return first.eof && site.broker->relay_load().sessions == 0; }));
   CHECK_FALSE(first.reset);
   CHECK_FALSE(second.reset);
 }
@@ -91,7 +91,7 @@ TEST_CASE("tcp relay: octets that wait behind a slow reader survive the end of b
   RelaySite site;
   site.join_both();
   site.gateway_leg().connection->shutdown();
-  REQUIRE(site.loop.run_until([&] { return site.client_leg().eof; }, 3000));
+  REQUIRE(site.loop.run_until([&] { return site.client_leg().eof; }));
   site.gateway_leg().connection->pause_reading();
   // Until the gateway's side takes no more: the rest is with the broker.
   const ByteBuffer piece = pattern(std::size_t{256} << 10, 9);
@@ -110,7 +110,7 @@ TEST_CASE("tcp relay: octets that wait behind a slow reader survive the end of b
   REQUIRE(site.loop.run_until([&] { return site.gateway_leg().over() || site.gateway_leg().eof; }, 10'000));
   CHECK(site.gateway_leg().received.size() == sent);
   CHECK_FALSE(site.gateway_leg().reset);
-  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }, 3000));
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }));
 }
 
 TEST_CASE("tcp relay: a leg that is reset resets the other", "[integration][tcp_relay]") {
@@ -123,14 +123,14 @@ TEST_CASE("tcp relay: a leg that is reset resets the other", "[integration][tcp_
   WatchedConnection& other = client_dies ? site.gateway_leg() : site.client_leg();
   if (half_closed) {
     dying.connection->shutdown();
-    REQUIRE(site.loop.run_until([&] { return other.eof; }, 3000));
+    REQUIRE(site.loop.run_until([&] { return other.eof; }));
   }
 
   dying.connection->abort();
 
   // After its end of stream an end looks at its connection no more until it writes.
-  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }, 3000));
-  if (!half_closed) CHECK(site.loop.run_until([&] { return other.reset; }, 3000));
+  CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }));
+  if (!half_closed) CHECK(site.loop.run_until([&] { return other.reset; }));
   CHECK(site.broker->tcp_relay_stats().pairs_closed == 1);
 }
 
@@ -159,13 +159,13 @@ TEST_CASE("tcp relay: a leg that goes while the other one sends ends both", "[in
   const ByteBuffer much = pattern(std::size_t{40} << 20, 7);
   if (half_closed) site.gateway_leg().connection->shutdown();
   site.client_leg().connection->write(much);
-  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().received.size() > 1'000'000; }, 5000));
+  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().received.size() > 1'000'000; }));
   site.gateway_leg().connection->pause_reading();
   site.settle();
 
   site.gateway_leg().connection->abort();
 
-  CHECK(site.loop.run_until([&] { return site.client_leg().reset; }, 3000));
+  CHECK(site.loop.run_until([&] { return site.client_leg().reset; }));
   CHECK(site.broker->relay_load().sessions == 0);
 }
 
@@ -173,9 +173,9 @@ TEST_CASE("tcp relay: a broker that goes resets both ends", "[integration][tcp_r
   RelaySite site;
   site.join_both();
   site.client_leg().connection->write(as_bytes("last"));
-  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().text() == "last"; }, 3000));
+  REQUIRE(site.loop.run_until([&] { return site.gateway_leg().text() == "last"; }));
 
   site.broker.reset();
 
-  CHECK(site.loop.run_until([&] { return site.client_leg().reset && site.gateway_leg().reset; }, 3000));
+  CHECK(site.loop.run_until([&] { return site.client_leg().reset && site.gateway_leg().reset; }));
 }

@@ -43,10 +43,10 @@ std::unique_ptr<TlsPeer> Site::make_glutton() {
   const Identity gateway{"hq", Role::kGateway, "gw1"};
   auto peer = std::make_unique<TlsPeer>(loop, site.client_credentials("alice"), gateway);
   peer->connect(site.gateway->local_address(), *knocker);
-  REQUIRE(loop.run_until([&] { return peer->confirmed; }, 5000));
+  REQUIRE(loop.run_until([&] { return peer->confirmed; }));
   peer->open(tunnel::Authority::of(site.echo->address()));
   peer->send(as_bytes("x"));
-  REQUIRE(loop.run_until([&] { return peer->received == "x"; }, 5000));
+  REQUIRE(loop.run_until([&] { return peer->received == "x"; }));
   peer->pause();
   const ByteBuffer plenty(kPlenty, 'a');
   peer->send(plenty);
@@ -71,12 +71,12 @@ TEST_CASE("tls farewell: a revoked client that reads nothing is reset within the
   const std::size_t before = open_descriptors();
 
   site.site.revoke(Role::kClient, "alice");
-  REQUIRE(site.loop.run_until([&] { return site.connections().empty(); }, 2000));
+  REQUIRE(site.loop.run_until([&] { return site.connections().empty(); }));
   static_cast<void>(site.loop.run_until([] { return false; }, 1500));
   // The gateway's end of the connection, and what it had dialled.
   CHECK(open_descriptors() <= before - 2);
   peer->resume();
-  CHECK(site.loop.run_until([&] { return peer->ended.has_value(); }, 2000));
+  CHECK(site.loop.run_until([&] { return peer->ended.has_value(); }));
 }
 
 TEST_CASE("tls farewell: tunnels that end while their client reads nothing leave no descriptors", "[natt][tls]") {

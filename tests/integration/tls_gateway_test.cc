@@ -28,7 +28,7 @@ struct TlsSite {
   explicit TlsSite(LoopbackSite::Options options = {.protocol = tunnel::TunnelProtocol::kTls}) : site(options) {
     site.open_broker();
     site.open_gateway();
-    REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }, 5000));
+    REQUIRE(site.loop.run_until([&] { return site.broker->sites(uv::wall_now())[0].gateways_online == 1; }));
     knocker = site.make_knocker("alice", Role::kGateway, "gw1");
   }
 
@@ -39,14 +39,14 @@ struct TlsSite {
   [[nodiscard]] std::unique_ptr<TlsPeer> connected() {
     auto alice = peer("alice");
     alice->connect(door(), *knocker);
-    REQUIRE(site.loop.run_until([&] { return alice->confirmed; }, 5000));
+    REQUIRE(site.loop.run_until([&] { return alice->confirmed; }));
     return alice;
   }
   // The stream exists when its first octets are back.
   void open_echo(TlsPeer& alice) {
     alice.open(tunnel::Authority::of(site.echo->address()));
     alice.send(as_bytes("hello"));
-    REQUIRE(site.loop.run_until([&] { return alice.received == "hello"; }, 5000));
+    REQUIRE(site.loop.run_until([&] { return alice.received == "hello"; }));
     CHECK(alice.status == 200);
   }
   [[nodiscard]] SocketAddress door() const { return site.gateway->local_address(); }
@@ -161,13 +161,13 @@ TEST_CASE("tls gateway: a relayed leg is of no use to a client that has lost its
   site.open_client();
   site.client->keep_up(uv::now(), "gw1");
   // The gateway's leg waits at the broker, the client's race is not there yet.
-  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }, 3000));
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().legs_joined == 1; }));
   REQUIRE(site.gateway->session_count() == 1);
 
   site.policy.allowed = "somebody else";
   site.gateway->handle_policy_change(uv::now());
 
-  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().pairs_opened == 1; }, 3000));
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().pairs_opened == 1; }));
   CHECK(site.loop.run_until([&] { return site.broker->relay_load().sessions == 0; }));
   CHECK(site.gateway->connections().empty());
   CHECK(site.gateway->tls_stats()->connections == 0);
@@ -228,7 +228,7 @@ TEST_CASE("tls gateway: whoever has not proved himself meets silence", "[integra
   const ByteBuffer flight = bob->first_flight(*world.knocker);
   const ByteView record1 = ByteView(flight).first(flight.size() - bob->client->client_hello().size());
   bob->connect(door, record1);
-  REQUIRE(site.loop.run_until([&] { return bob->confirmed; }, 5000));
+  REQUIRE(site.loop.run_until([&] { return bob->confirmed; }));
   stranger(flight);
 
   // Longer than the records may take to come: by then each has been judged.
@@ -277,7 +277,7 @@ TEST_CASE("tls gateway: a frame lets in nobody but the device that made it", "[i
   // Mallory has stolen Alice's SPA key, and has a certificate of her own only.
   mallory->connect(world.door(), *world.knocker);
 
-  CHECK(world.site.loop.run_until([&] { return mallory->ended.has_value(); }, 5000));
+  CHECK(world.site.loop.run_until([&] { return mallory->ended.has_value(); }));
   CHECK_FALSE(mallory->confirmed);
   CHECK(world.counted().admitted == 1);
   CHECK(world.site.gateway->tls_stats()->handshakes_failed == 1);

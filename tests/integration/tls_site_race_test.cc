@@ -7,6 +7,7 @@
 
 #include <natt/tls_stream.h>
 
+#include "integration/free_port.h"
 #include "integration/tls_site.h"
 #include "integration/watched_connection.h"
 
@@ -144,7 +145,7 @@ TEST_CASE("tls site: a grant that has run out by the relay's time is asked for a
   site.open_all();
   site.client->keep_up(uv::now(), "gw1");
 
-  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().tokens_issued == 2; }, 3000));
+  REQUIRE(site.loop.run_until([&] { return site.broker->tcp_relay_stats().tokens_issued == 2; }));
   CHECK(site.loop.run_until([&] { return site.connection_type() == ConnectionType::kRelay; }, 15'000));
   CHECK(site.broker->tcp_relay_stats().tokens_issued == 4);
   CHECK(site.broker->tcp_relay_stats().expired_token == 0);
@@ -163,7 +164,7 @@ TEST_CASE("tls site: whoever shows a gateway's certificate of another authority 
   const auto id = site.open_echo(application);
   application.write(as_bytes("secret"));
 
-  REQUIRE(site.loop.run_until([&] { return site.failed.contains(id); }, 5000));
+  REQUIRE(site.loop.run_until([&] { return site.failed.contains(id); }));
   CHECK(site.failed[id].status == 0);
   CHECK(site.failed[id].reason.find("Direct=handshake") != std::string::npos);
   CHECK(site.loop.run_until([&] { return application.reset; }));

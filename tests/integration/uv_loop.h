@@ -29,8 +29,8 @@ class UvLoop {
 
   [[nodiscard]] uv_loop_t& get() { return loop_; }
 
-  // False when `done` is still false after `milliseconds`.
-  [[nodiscard]] bool run_until(const std::function<bool()>& done, std::uint64_t milliseconds = 2000) {
+  // False when `done` is still false after `milliseconds`: by default what a loaded machine does not need, either.
+  [[nodiscard]] bool run_until(const std::function<bool()>& done, std::uint64_t milliseconds = 10'000) {
     late_ = false;
     uv_update_time(&loop_);
     uv_timer_start(&limit_, on_limit, milliseconds, 0);

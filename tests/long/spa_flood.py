@@ -5,15 +5,15 @@
     tests/long/spa_flood.py [knocks] [tunnel] [replay]      all by default
 
 knocks   30 knocks/s by 20 devices beside a flood of each kind: how many open, and how soon
-tunnel   throughput of one download, with the sender aimed at a host that drops (A) and at the broker (B), in turns;
-         the sender has one processor, the programs have the other
+tunnel   throughput of one download, with the sender aimed at a host that drops (A) and at the broker (B), in turns (A B, B A);
+         the sender has one processor, the programs, the server and who downloads have the other
 replay   one frame of a device, again and again, while that device knocks
 
 NATT_FLOOD_SECONDS   length of each flood of `knocks` and `replay` (60)
 NATT_FLOOD_RATE      packets/s offered (200000); what was reached is printed
 NATT_FLOOD_TRAIN     payloads per segmentation-offload train in the floods that use them (16)
 NATT_KNOCK_RATE      knocks/s (30)
-NATT_TUNNEL_ROUNDS   pairs of A and B (6) of NATT_TUNNEL_SECONDS (5) each
+NATT_TUNNEL_ROUNDS   pairs of A and B (20) of NATT_TUNNEL_SECONDS (1.5) each
 NATT_SPA_MODE, NATT_TCP_VISIBILITY    of the broker (udp-tcp, ip)
 
 In mode udp-tcp a knock counts as open when the TLS answer is there, which needs the UDP knock and the TCP hello: the flood
@@ -37,8 +37,8 @@ SECONDS = proof.size("NATT_FLOOD_SECONDS", 60.0)
 RATE = proof.size("NATT_FLOOD_RATE", 200000)
 TRAIN = proof.size("NATT_FLOOD_TRAIN", 16)
 KNOCK_RATE = proof.size("NATT_KNOCK_RATE", 30.0)
-ROUNDS = proof.size("NATT_TUNNEL_ROUNDS", 6)
-TUNNEL_SECONDS = proof.size("NATT_TUNNEL_SECONDS", 5.0)
+ROUNDS = proof.size("NATT_TUNNEL_ROUNDS", 20)
+TUNNEL_SECONDS = proof.size("NATT_TUNNEL_SECONDS", 1.5)
 MODE = os.environ.get("NATT_SPA_MODE", "udp-tcp")
 VISIBILITY = os.environ.get("NATT_TCP_VISIBILITY", "ip")
 PEOPLE = [f"p{number}" for number in range(20)]
@@ -60,7 +60,7 @@ class FloodSite:
         toml_edit.set_key(self.site.config("broker"), "spa", "mode", MODE)
         toml_edit.set_key(self.site.config("broker"), "spa", "tcp_visibility", VISIBILITY)
         self.crowd = self.lab.public_host("crowd", *knocking.CROWD)
-        natt_site.start_web(self.lab, 64 << 20)
+        self.web = natt_site.start_web(self.lab, 64 << 20)
         self.site.start_broker()
         self.site.start_gateway()
         # A host that costs the sender the same way and nobody anything.
@@ -178,14 +178,15 @@ def tunnel_under_flood(results, site):
     site.site.start_client()
     fetch.get(site.lab.client, natt_site.WEB_PORT)
     results.note(f"tunnel: {site.site.connections()[0]['connectionType']}")
-    for stem in ("broker", "gateway-gw1", "client-alice"):
-        on_processor(site.site.processes[stem], 1)
+    for process in (site.web, *(site.site.processes[stem] for stem in ("broker", "gateway-gw1", "client-alice"))):
+        on_processor(process, 1)
     download = Download(site.lab.client)
     try:
         for kind, words in site.kinds(RATE).items():
             sink, aimed, rates = [], [], []
-            for _ in range(ROUNDS):
-                for to, into in ((natlab.VICTIM, sink), (BROKER, aimed)):
+            for number in range(ROUNDS):
+                turns = ((natlab.VICTIM, sink), (BROKER, aimed))
+                for to, into in turns if number % 2 == 0 else turns[::-1]:
                     mbits, rate = throughput(site, download, words, to, TUNNEL_SECONDS)
                     into.append(mbits)
                     rates.append(rate)

@@ -63,6 +63,47 @@ Pair good_pair(TestPki& site) {
               expect("hq", Role::kGateway), expect("hq", Role::kClient));
 }
 
+// A client of BoringSSL's own, which does what TlsStream never does.
+class RawClient {
+ public:
+  explicit RawClient(const TlsContext& context) : ssl_(SSL_new(context.native())) {
+    SSL_set_bio(ssl_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_custom_verify(ssl_.get(), SSL_VERIFY_PEER, [](SSL*, std::uint8_t*) { return ssl_verify_ok; });
+    SSL_set_connect_state(ssl_.get());
+  }
+
+  void run(TlsStream& server) {
+    for (int turn = 0; turn < 4; ++turn) {
+      static_cast<void>(SSL_do_handshake(ssl_.get()));
+      flush(server);
+      const ByteBuffer answer = server.take_ciphertext();
+      BIO_write(SSL_get_rbio(ssl_.get()), answer.data(), static_cast<int>(answer.size()));
+    }
+  }
+  // A KeyUpdate of its own (RFC 8446 section 4.6.3), and nothing behind it.
+  void update_key(TlsStream& server) {
+    REQUIRE(SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1);
+    // It goes with the next write; an empty one is none.
+    static_cast<void>(SSL_write(ssl_.get(), "", 0));
+    flush(server);
+  }
+  void write(TlsStream& server, std::string_view text) {
+    REQUIRE(SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size())) > 0);
+    flush(server);
+  }
+
+ private:
+  void flush(TlsStream& server) {
+    const std::uint8_t* bytes = nullptr;
+    std::size_t size = 0;
+    REQUIRE(BIO_mem_contents(SSL_get_wbio(ssl_.get()), &bytes, &size) == 1);
+    server.handle_bytes({bytes, size});
+    REQUIRE(BIO_reset(SSL_get_wbio(ssl_.get())) == 1);
+  }
+
+  bssl::UniquePtr<SSL> ssl_;
+};
+
 }  // namespace
 
 TEST_CASE("tls: two devices of a site verify each other and exchange bytes", "[natt][tls]") {
@@ -338,4 +379,30 @@ TEST_CASE("tls: both ends know the protocol they agreed on", "[natt][tls]") {
   Pair without = good_pair(site);
   without.run();
   CHECK(without.client->protocol().empty());
+}
+
+TEST_CASE("tls: a peer that changes its keys again and again and says nothing is cut off", "[natt][tls]") {
+  TestPki site;
+  const auto server_context = context(site.credentials(Role::kGateway, "gw1"), TlsDirection::kServer);
+  const auto client_context = context(site.credentials(Role::kClient, "alice"), TlsDirection::kClient);
+  auto server = std::move(TlsStream::accept(*server_context, expect("hq", Role::kClient), kTestNow).value());
+  RawClient client(*client_context);
+  client.run(*server);
+  REQUIRE(server->state() == State::kOpen);
+
+  // What it says between counts anew.
+  for (int i = 0; i < 100; ++i) {
+    client.update_key(*server);
+    client.write(*server, "x");
+  }
+  CHECK(server->state() == State::kOpen);
+  CHECK(server->take_plaintext().size() == 100);
+
+  int updates = 0;
+  while (updates < 1000 && server->state() == State::kOpen) {
+    client.update_key(*server);
+    ++updates;
+  }
+  CHECK(server->state() == State::kFailed);
+  CHECK(updates == 33);  // docs/WIRE.md 7.6
 }

@@ -48,11 +48,13 @@ endfunction()
 function(natt_add_test target)
   cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LIBRARIES" ${ARGN})
   natt_add_executable(${target} ${ARG_SOURCES})
+  # Half of a build's time is tests, whose own speed is nobody's concern: a third less for each (g++ 12).
+  target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1;-g1>)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/tests")
   target_link_libraries(${target} PRIVATE ${ARG_LIBRARIES} Catch2::Catch2WithMain)
   # DISCOVERY by program, not by case: a thousand process starts cost minutes under sanitizers.
   add_test(NAME ${target} COMMAND ${target} --order rand)
-  set_tests_properties(${target} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 120)
+  set_tests_properties(${target} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 300)
 endfunction()
 
 # A fuzz target: with libFuzzer when NATT_BUILD_FUZZERS, and always as a replay

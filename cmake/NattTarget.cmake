@@ -48,8 +48,8 @@ endfunction()
 function(natt_add_test target)
   cmake_parse_arguments(ARG "" "LABEL" "SOURCES;LIBRARIES" ${ARGN})
   natt_add_executable(${target} ${ARG_SOURCES})
-  # Half of a build's time is tests, whose own speed is nobody's concern: a third less for each (g++ 12).
-  target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1;-g1>)
+  # Half of a build's time is tests: a quarter less for each without their variables (g++ 12).
+  target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-g1>)
   target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/tests")
   target_link_libraries(${target} PRIVATE ${ARG_LIBRARIES} Catch2::Catch2WithMain)
   # DISCOVERY by program, not by case: a thousand process starts cost minutes under sanitizers.

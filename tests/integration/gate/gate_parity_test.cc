@@ -27,7 +27,9 @@ void change_once(ByteBuffer& packet, Random& random) {
     case 2: packet[at] ^= 0x20; break;
     case 3: packet[at] = static_cast<std::uint8_t>(packet[at] + (octet & 1 ? 1 : 0xff)); break;
     case 4: packet.insert(packet.begin() + static_cast<std::ptrdiff_t>(at), octet); break;
-    case 5: packet.erase(packet.begin() + static_cast<std::ptrdiff_t>(at)); break;
+    case 5:  // never the last one
+      if (packet.size() > 1) packet.erase(packet.begin() + static_cast<std::ptrdiff_t>(at));
+      break;
     case 6: packet.resize(packet.size() + 1 + (octet & 31), octet); break;
     default: packet.resize(std::max<std::size_t>(at, 1)); break;
   }
